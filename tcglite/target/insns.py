@@ -18,7 +18,7 @@ letters are fields:
 A register field of three bits (compressed instructions) means x8 to x15.
 *Assembly* is the mnemonic and its operands: rd rs1 rs2 rs3 (integer), frd frs1 frs2 frs3 (FP),
 imm, shamt, addr (pc-relative), hi20 (upper immediate, written without its 12 low zeros), csr,
-zimm (rs1 as a number), rm, order (fence).
+zimm (rs1 as a number), order (fence), rm (may be left out: dynamic; `rm=rne`: to nearest even).
 *Family* is the translation function, *argument* its parameter: several words make a tuple, `.` is
 the empty word, `=` the mnemonic.
 *Immediate* says which immediate bits the letters i or u hold, in the order in which they are met;
@@ -163,7 +163,7 @@ FIELD_OF_OPERAND = {
     "rd": "rd", "rs1": "rs1", "rs2": "rs2", "rs3": "rs3",
     "frd": "rd", "frs1": "rs1", "frs2": "rs2", "frs3": "rs3",
     "imm": "imm", "shamt": "imm", "addr": "imm", "hi20": "imm", "order": "imm",
-    "csr": "csr", "zimm": "rs1", "rm": "rm",
+    "csr": "csr", "zimm": "rs1", "rm": "rm", "rm=rne": "rm",
 }  # fmt: skip
 """The instruction field that an operand of the assembly syntax is kept in."""
 

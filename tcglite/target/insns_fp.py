@@ -58,13 +58,13 @@ rrrrr 01 ttttt sssss mmm ddddd 1001111 | fnmadd.d frd, frs1, frs2, frs3, rm | fp
 1010001 ttttt sssss 000 ddddd 1010011  | fle.d rd, frs1, frs2               | fparith =
 1110001 00000 sssss 001 ddddd 1010011  | fclass.d rd, frs1                  | fparith =
 0100000 00001 sssss mmm ddddd 1010011  | fcvt.s.d frd, frs1, rm             | fparith =  | MAY_TRAP
-0100001 00000 sssss mmm ddddd 1010011  | fcvt.d.s frd, frs1, rm             | fparith =  | MAY_TRAP
+0100001 00000 sssss mmm ddddd 1010011  | fcvt.d.s frd, frs1, rm=rne          | fparith =  | MAY_TRAP
 1100001 00000 sssss mmm ddddd 1010011  | fcvt.w.d rd, frs1, rm              | fparith =  | MAY_TRAP
 1100001 00001 sssss mmm ddddd 1010011  | fcvt.wu.d rd, frs1, rm             | fparith =  | MAY_TRAP
 1100001 00010 sssss mmm ddddd 1010011  | fcvt.l.d rd, frs1, rm              | fparith =  | MAY_TRAP
 1100001 00011 sssss mmm ddddd 1010011  | fcvt.lu.d rd, frs1, rm             | fparith =  | MAY_TRAP
-1101001 00000 sssss mmm ddddd 1010011  | fcvt.d.w frd, rs1, rm              | fparith =  | MAY_TRAP
-1101001 00001 sssss mmm ddddd 1010011  | fcvt.d.wu frd, rs1, rm             | fparith =  | MAY_TRAP
+1101001 00000 sssss mmm ddddd 1010011  | fcvt.d.w frd, rs1, rm=rne           | fparith =  | MAY_TRAP
+1101001 00001 sssss mmm ddddd 1010011  | fcvt.d.wu frd, rs1, rm=rne          | fparith =  | MAY_TRAP
 1101001 00010 sssss mmm ddddd 1010011  | fcvt.d.l frd, rs1, rm              | fparith =  | MAY_TRAP
 1101001 00011 sssss mmm ddddd 1010011  | fcvt.d.lu frd, rs1, rm             | fparith =  | MAY_TRAP
 1110001 00000 sssss 000 ddddd 1010011  | fmv.x.d rd, frs1                   | fmv x.d

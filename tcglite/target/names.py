@@ -73,4 +73,4 @@ CSR_NUMBERS: dict[str, int] = _csr_numbers()
 """CSR name to number (12 bits): M, S and U mode, counters, floating point, PMP, debug."""
 
 CSR_NAMES: dict[int, str] = {number: name for name, number in CSR_NUMBERS.items()}
-"""CSR number to name; a number without a name is printed in decimal by the disassembler."""
+"""CSR number to name; a number without a name is printed in hexadecimal."""
