@@ -1,0 +1,179 @@
+"""The bundled guests: catalogue, sources, ELF files, and what they do on QEMU."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from tcglite import guests
+from tcglite.errors import UnknownName
+
+DATA = Path(__file__).resolve().parent.parent / "data" / "guests"
+ASM = [name for name in guests.names() if guests.info(name).kind == "asm"]
+C = [name for name in guests.names() if guests.info(name).kind == "c"]
+COMMON = "\n# ---- console, exit and the last resort: the same lines in every guest ----\n"
+QEMU = shutil.which("qemu-system-riscv64")
+
+
+def _build() -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("build_guests", DATA / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build = _build()
+
+
+# ---- the catalogue ----
+
+
+def test_the_catalogue_names_each_source_and_each_elf_file() -> None:
+    assert sorted(ASM) == build.names(".S")
+    assert sorted(C) == build.names(".c")
+    assert sorted(guests.names()) == sorted(path.stem for path in (DATA / "elf").iterdir())
+
+
+@pytest.mark.parametrize("name", guests.names())
+def test_each_guest_is_described(name: str) -> None:
+    guest = guests.info(name)
+    assert guests.load(name) == guest.elf
+    assert guest.elf.is_file()
+    assert guests.source(name) == guest.source.read_text(encoding="utf-8")
+    assert 10 <= len(guest.title) <= 80
+    assert guest.mechanisms
+    assert guest.notes.endswith(".")
+    assert (guest.exit_code is None) == (name == "loop")
+
+
+def test_an_unknown_guest_is_an_error_that_helps() -> None:
+    with pytest.raises(UnknownName, match=r"unknown guest 'tymer'; did you mean timer\?"):
+        guests.load("tymer")
+    with pytest.raises(UnknownName, match=r"unknown guest 'xyzzy'; known: hello, loop"):
+        guests.info("xyzzy")
+
+
+def test_importing_the_catalogue_reads_no_file() -> None:
+    code = "from tcglite import guests; assert guests._catalogue.cache_info().currsize == 0"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# ---- the sources ----
+
+
+@pytest.mark.parametrize("name", guests.names())
+def test_each_source_says_what_it_shows(name: str) -> None:
+    text = guests.source(name)
+    if name in ASM:
+        head = text[: text.index("\n\n")]
+        assert head.startswith(f"# {name}: ")
+        for word in ("# Shows:  ", "# Watch:  ", "# Prints: "):
+            assert word in head
+    else:
+        head = text[: text.index("*/")]
+        assert head.startswith(f"/* {name}: ")
+        for word in (" * Shows:  ", " * Checks: "):
+            assert word in head
+        assert "#define SCALE " in text
+
+
+@pytest.mark.parametrize("name", ASM)
+def test_assembly_needs_no_preprocessor(name: str) -> None:
+    """The sources end in .S, for which gcc runs cpp: no comment may look like a directive."""
+    directive = re.compile(r"\s*#\s*(define|undef|include|if|ifdef|ifndef|elif|else|endif|line)")
+    for line in guests.source(name).splitlines():
+        assert not directive.match(line), line
+        assert len(line) <= 110, line
+
+
+def test_the_common_part_is_the_same_everywhere() -> None:
+    with_it = [name for name in ASM if COMMON in guests.source(name)]
+    assert set(ASM) - set(with_it) == {"hello", "loop"}
+    assert len({guests.source(name).split(COMMON)[1] for name in with_it}) == 1
+
+
+# ---- the ELF files ----
+
+
+@pytest.mark.parametrize("name", ASM)
+def test_the_committed_file_is_what_our_assembler_makes(name: str) -> None:
+    assert guests.load(name).read_bytes() == build.assemble(name)
+
+
+@pytest.mark.skipif(
+    build.installed_toolchain() != build.toolchain(), reason=f"needs {build.toolchain()}"
+)
+@pytest.mark.parametrize("name", C)
+def test_the_committed_file_is_what_llvm_makes(name: str) -> None:
+    assert guests.load(name).read_bytes() == build.compile_c(name)
+
+
+def test_build_check_finds_a_stale_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build, "ELF", tmp_path)
+    assert build.main(["hello"]) == 0
+    assert (tmp_path / "hello.elf").read_bytes() == guests.load("hello").read_bytes()
+    assert build.main(["--check", "hello"]) == 0
+    (tmp_path / "hello.elf").write_bytes(b"old")
+    assert build.main(["--check", "hello"]) == 1
+    assert (tmp_path / "hello.elf").read_bytes() == b"old"
+    assert "hello.elf is not what the source gives" in capsys.readouterr().out
+
+
+# ---- on QEMU ----
+
+
+def _qemu_version() -> tuple[int, int]:
+    text = subprocess.run([str(QEMU), "--version"], capture_output=True, text=True, check=True)
+    found = re.search(r"version (\d+)\.(\d+)", text.stdout)
+    assert found
+    return int(found[1]), int(found[2])
+
+
+def _limit_output() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+
+def _qemu(name: str, tmp_path: Path, timeout: float) -> tuple[int, str]:
+    """Exit status and console of a guest on QEMU's board. Raises TimeoutExpired."""
+    command = [str(QEMU), "-M", "virt", "-bios", "none", "-nographic", "-kernel"]
+    console = tmp_path / "console"
+    with console.open("wb") as out:
+        status = subprocess.run(
+            [*command, str(guests.load(name))],
+            input=guests.info(name).stdin.encode(),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            preexec_fn=_limit_output,
+            check=False,
+        ).returncode
+    return status, console.read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(QEMU is None, reason="needs qemu-system-riscv64")
+@pytest.mark.parametrize("name", [name for name in guests.names() if name != "loop"])
+def test_runs_unmodified_on_qemu(name: str, tmp_path: Path) -> None:
+    guest = guests.info(name)
+    expected = guest.console
+    if guest.console_io_last is not None and _qemu_version() >= (8, 2):
+        expected = guest.console_io_last
+    assert _qemu(name, tmp_path, timeout=30) == (guest.exit_code, expected)
+
+
+@pytest.mark.skipif(QEMU is None, reason="needs qemu-system-riscv64")
+def test_loop_never_ends_on_qemu(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        _qemu("loop", tmp_path, timeout=1)
+    assert (tmp_path / "console").read_bytes() == b""
