@@ -39,9 +39,10 @@ there. RBR gives 0 when the FIFO is empty, and the last byte again with the FIFO
 
 Simplifications: no break, framing or parity errors and no modem lines (MSR deltas); divisor 0
 leaves the character time as it was. While MCR.LOOP is set nothing arrives from the console.
-One difference on purpose: QEMU drops what the receiver held when FCR clears it (or turns the FIFO
-on or off) and takes no more input until RBR is read; here typed bytes go back to the console and
-come again at once, so nothing that a user types is lost.
+Two differences on purpose. The FIFO is filled at once; QEMU fills it from the host when its main
+loop comes by, first up to the trigger level only. And QEMU drops what the receiver held when FCR
+clears it (or turns the FIFO on or off) and takes no more input until RBR is read; here typed bytes
+go back to the console and come again at once, so nothing that a user types is lost.
 """
 
 from __future__ import annotations
