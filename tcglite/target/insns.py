@@ -198,6 +198,14 @@ class Field:
         """Can the field hold this value?"""
         return self.extract(self.insert(value)) == value
 
+    def limits(self) -> tuple[int, int, int]:
+        """Lowest and highest value, and the step between values."""
+        ones = sum(mask << left for _, mask, left in self.runs)
+        step = min(1 << left for _, _, left in self.runs)
+        if self.sign:
+            return -self.sign, self.sign - step, step
+        return self.bias, self.bias + ones, step
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
@@ -215,8 +223,14 @@ class Row:
     base: Row | None
     expansion: tuple[tuple[str, str | int], ...]
     """For compressed rows: (field of the base row, own field that gives it or a constant)."""
+    hints: tuple[tuple[str, int], ...]
+    """(field, value): the instruction is a hint, which does nothing, if the field has the value."""
     mask: int
     value: int
+
+    def field(self, name: str) -> Field:
+        """The field of that name."""
+        return next(field for field in self.fields if field.name == name)
 
     @property
     def length(self) -> int:
@@ -275,11 +289,15 @@ def _lines(table: str, columns: int) -> Iterator[list[str]]:
             yield cells + [""] * (columns - len(cells))
 
 
+def _tests(text: str, operator: str) -> tuple[tuple[str, int], ...]:
+    tests = (test.partition(operator) for test in text.split())
+    return tuple((name, int(value)) for name, _, value in tests)
+
+
 def _where(text: str, pattern: str) -> tuple[tuple[str, int], ...]:
     if "m" in pattern:
         text += " rm!=5 rm!=6"
-    tests = (test.partition("!=") for test in text.split())
-    return tuple((name, int(value)) for name, _, value in tests)
+    return _tests(text, "!=")
 
 
 def _base_rows(table: str) -> Iterator[Row]:
@@ -289,7 +307,7 @@ def _base_rows(table: str) -> Iterator[Row]:
         family, *words = meaning.split()
         yield Row(
             name, pattern, operands, family, _argument(words, name), _flags(flags),
-            _fields(pattern.translate(_TO_SHAPE), layout), _where("", pattern), None, (),
+            _fields(pattern.translate(_TO_SHAPE), layout), _where("", pattern), None, (), (),
             _word(pattern, "01"), _word(pattern, "1"),
         )  # fmt: skip
 
@@ -309,7 +327,7 @@ def _expansion(base: Row, template: str) -> Iterator[tuple[str, str | int]]:
 
 
 def _compressed_rows(table: str, base_rows: dict[str, Row]) -> Iterator[Row]:
-    for pattern, assembly, expansion, layout, where in _lines(table, 5):
+    for pattern, assembly, expansion, layout, where, hints in _lines(table, 6):
         pattern = pattern.replace(" ", "")
         name, _, operands = assembly.partition(" ")
         base_name, _, template = expansion.partition(" ")
@@ -317,7 +335,7 @@ def _compressed_rows(table: str, base_rows: dict[str, Row]) -> Iterator[Row]:
         yield Row(
             name, pattern, operands, base.family, base.arg, base.flags,
             _fields(pattern.translate(_TO_SHAPE), layout), _where(where, pattern),
-            base, tuple(_expansion(base, template)),
+            base, tuple(_expansion(base, template)), _tests(hints, "="),
             _word(pattern, "01"), _word(pattern, "1"),
         )  # fmt: skip
 

@@ -6,8 +6,8 @@ A row reads
 
 with operands as in `insns`. The disassembler prints the first alias that fits, unless the row says
 `parse`: then only the assembler knows it. The assembler tries rows of one name in order, so a row
-may give an instruction's own mnemonic further operand forms. Pseudo-instructions that stand for
-several instructions (li, la, call …) are in `asm_pseudo`.
+may give an instruction's own mnemonic further operand forms. Pseudo-instructions that may
+stand for several instructions (li, la, call …) are in `asm_pseudo`.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ csrrs rd, csr, zimm       | csrrsi rd, csr, zimm   | parse
 csrrc rd, csr, zimm       | csrrci rd, csr, zimm   | parse
 sfence.vma                | sfence.vma x0, x0
 sfence.vma rs1            | sfence.vma rs1, x0
+c.nop imm                 | c.addi x0, imm
 scall                     | ecall                  | parse
 sbreak                    | ebreak                 | parse
 fmv.s frd, frs1           | fsgnj.s frd, frs1, frs1
