@@ -81,6 +81,9 @@ handler:
         addi    s9, s9, 1
         li      t5, FS_INITIAL
         csrs    mstatus, t5
+        csrr    t4, mstatus
+        and     t4, t4, t5
+        beqz    t4, panic               # it stays off: this machine has no such unit
         mret                            # to the same instruction
 
         .data
