@@ -1,0 +1,195 @@
+"""The budget of instructions: limits, deadlines, and what happens when a block does not fit.
+
+QEMU: accel/tcg/icount-common.c, tcg-accel-ops-icount.c. A block is charged whole at its head, or
+refused whole; nothing ever stops in the middle of one. The same budget serves icount's deadlines,
+``max_insns``, the quantum of ``irq_check="quantum"`` and ``raise_at``; only what is done with a
+block that does not fit differs: it is *cut* (its first k instructions are translated as a block of
+exactly that length), or, for ``raise_at`` and the quantum, left whole.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..tcg.cflags import CHECK_END, CHECK_HEAD, CHECK_INSN, cf_check, cf_with_count
+from ..trace import events as ev
+
+if TYPE_CHECKING:
+    from .cpu import CPUState
+    from .tb import TranslationBlock
+
+ICOUNT_LOW = 0xFFFF  #: most that ``low`` holds under icount, as in QEMU; the rest is ``extra``
+COUNT_LOW = 0x7FFFFFFF
+CUT, RAISE, QUANTUM, REFILL = range(4)  #: what to do at a limit
+
+
+class Budget:
+    """Instructions that the hart may still run before somebody wants to know.
+
+    ``insns``: retired and accounted for; ``granted``: given since then. What is left is split into
+    the word that generated code tests (``low``) and ``extra``.
+    """
+
+    def __init__(self, cpu: CPUState) -> None:
+        self.cpu = cpu
+        self.low_max = COUNT_LOW if cpu.icount_shift is None else ICOUNT_LOW
+        self.deadline: Callable[[], int | None] = lambda: None  # instruction number, icount only
+        self.stop_at: int | None = None  # max_insns, as an absolute number
+        self.input_at: int | None = None  # replay: next recorded input
+        self._raises: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to instruction 0; what was asked for by number is forgotten."""
+        self.insns = self.granted = self.extra = 0
+        self.cpu.env.neg.icount_decr.low = 0
+        self.quantum_end = 0
+        self.stop_at = None
+        self.pending_raise = False  # a line goes up inside the block that runs now
+        self._raises.clear()
+
+    # Accounting.
+
+    def now(self) -> int:
+        """Instructions charged so far."""
+        return self.insns + self.granted - self.cpu.env.neg.icount_decr.low - self.extra
+
+    def account(self) -> int:
+        """Move what was used to ``insns``; what is left (QEMU: icount_update)."""
+        left = self.cpu.env.neg.icount_decr.low + self.extra
+        self.insns += self.granted - left
+        self.granted = left
+        return left
+
+    def _grant(self, insns: int) -> None:
+        """Set what may be used from now on (QEMU: icount_prepare_for_run)."""
+        self.granted = insns
+        low = min(insns, self.low_max)
+        self.extra = insns - low
+        self.cpu.env.neg.icount_decr.low = low
+        if self.cpu.icount_shift is not None:
+            self.cpu.emit(ev.IcountRefill, low=low, extra=self.extra)
+
+    def prepare(self) -> None:
+        """Grant up to the nearest limit."""
+        self.account()
+        self._grant(max(0, self._limit()[0] - self.insns))
+
+    def _limit(self) -> tuple[int, int]:
+        """(instruction number, what to do there) of the nearest limit; a cut goes first."""
+        limits = [(n, CUT) for n in (self.stop_at, self.input_at) if n is not None]
+        if self.cpu.icount_shift is not None:
+            deadline = self.deadline()
+            if deadline is not None:
+                limits.append((deadline, CUT))
+        if self._raises:
+            n = self._raises[0][0]
+            if self.cpu.icount_shift is not None:
+                limits.append((n, CUT))
+            else:
+                # At the end of a block the flag must be up before the test, which is before the
+                # next head: hold on in front of the block that contains the last instruction.
+                limits.append((n - (cf_check(self.cpu.cflags) == CHECK_END), RAISE))
+        if self.cpu.mechanisms.irq_check == "quantum":
+            if self.quantum_end <= self.insns:
+                self.quantum_end = self.insns + self.cpu.mechanisms.quantum
+            limits.append((self.quantum_end, QUANTUM))
+        limits.append((self.insns + COUNT_LOW, REFILL))
+        return min(limits)
+
+    # raise_at.
+
+    def raise_at(self, n: int, action: Callable[[], None]) -> None:
+        """Have ``action`` (raise a line) happen right after instruction number ``n``."""
+        self._order += 1
+        heapq.heappush(self._raises, (n, self._order, action))
+
+    def fire(self, insns: int) -> bool:
+        """Do what is due after ``insns`` instructions; was there anything?"""
+        fired = False
+        while self._raises and self._raises[0][0] <= insns:
+            self.cpu.stamp, _, action = heapq.heappop(self._raises)
+            action()
+            self.cpu.stamp = None
+            fired = True
+        self.pending_raise = False
+        return fired
+
+    # A block did not fit, or the budget was used up exactly.
+
+    def expired(self, tb: TranslationBlock) -> None:
+        """The head of ``tb`` found less budget than it needs, and refused; no flag was up."""
+        cpu = self.cpu
+        left = self.account()
+        charge = 1 if cf_check(tb.cflags) == CHECK_INSN else tb.icount
+        kind = self._limit()[1]
+        if left >= charge:  # only the low part was used up
+            self._grant(left)
+            self._refused(tb)
+        elif left == 0:
+            quantum_over = self._quantum_over()
+            flagged = self.exhausted()
+            if flagged and cf_check(cpu.cflags) in (CHECK_HEAD, CHECK_INSN):
+                self._refused(tb, "flag")
+            elif cpu.icount_shift is not None or quantum_over:
+                self._refused(tb)
+            else:
+                cpu.observer = True
+        elif kind == CUT:
+            cpu.cflags_next_tb = cf_with_count(tb.cflags, left)
+            cpu.emit(ev.DeadlineCut, tb=tb.number, count=tb.icount, keep=left)
+            if cpu.icount_shift is not None:
+                self._refused(tb)
+            else:
+                cpu.observer = True
+        elif kind == REFILL:
+            self.prepare()
+            cpu.observer = True
+        elif kind == QUANTUM:
+            self.quantum_end = 0
+            self._refused(tb)
+            self.prepare()
+        elif cf_check(cpu.cflags) == CHECK_HEAD:
+            # The line goes up inside this block: let exactly this block run. Its successor's head
+            # finds the budget empty, and refuses as if it had found the flag.
+            self.pending_raise = True
+            self._grant(min(tb.icount, self._next_cut()))
+            cpu.observer = True
+        else:
+            self.fire(self.insns + tb.icount)
+            self.prepare()
+            cpu.observer = True
+
+    def _next_cut(self) -> int:
+        """Instructions to the nearest limit other than a raise."""
+        held, self._raises = self._raises, []
+        distance = self._limit()[0] - self.insns
+        self._raises = held
+        return distance
+
+    def exhausted(self) -> bool:
+        """The budget is used up at an instruction boundary: do what is due there and grant more,
+        or ask to leave the loop. Did a line go up?"""
+        cpu = self.cpu
+        self.account()
+        before = cf_check(cpu.cflags) == CHECK_END
+        fired = self.fire(self.insns + before)
+        if fired and cf_check(cpu.cflags) not in (CHECK_HEAD, CHECK_INSN):
+            cpu.observer = True
+        self.prepare()
+        if self.granted == 0:
+            cpu.exit_request = True
+            cpu.observer = not cpu.mechanisms.flag_heard
+        return fired
+
+    def _quantum_over(self) -> bool:
+        return self.cpu.mechanisms.irq_check == "quantum" and self.quantum_end <= self.insns
+
+    def _refused(self, tb: TranslationBlock, cause: str = "budget") -> None:
+        self.cpu.stats.tb_refused += 1
+        self.cpu.stats.loop_returns += 1
+        self.cpu.emit(ev.LoopExit, reason="refused", tb=tb.number)
+        self.cpu.emit(ev.Refused, tb=tb.number, pc=tb.pc, count=tb.icount, cause=cause)

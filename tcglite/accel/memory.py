@@ -1,0 +1,120 @@
+"""The guest's physical address space: RAM and device windows (QEMU: system/memory.c, physmem.c)."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from typing import Protocol
+
+from ..errors import TcgliteError, UsageError
+from ..tcg.env import PAGE_BITS, PAGE_SIZE
+
+RAM_BASE = 0x8000_0000
+
+
+class MemTxError(Exception):
+    """A device refuses an access; the guest gets an access fault."""
+
+
+class Device(Protocol):
+    """Registers in a window of the address space; ``size`` is 1, 2, 4 or 8 bytes."""
+
+    name: str
+
+    def read(self, offset: int, size: int) -> int: ...
+    def write(self, offset: int, size: int, value: int) -> None: ...
+
+
+class AddressSpace:
+    """RAM at ``ram_base`` and devices around it, or (``overlay``) a few bytes inside it."""
+
+    def __init__(self, ram_size: int, ram_base: int = RAM_BASE) -> None:
+        if ram_size <= 0 or ram_size % PAGE_SIZE:
+            raise UsageError(
+                f"memory size {ram_size:#x} is not a positive multiple of {PAGE_SIZE} bytes"
+            )
+        self.ram_base = ram_base
+        self.ram_size = ram_size
+        self.ram = _private_memory(ram_size)
+        self.windows: list[tuple[int, int, Device]] = []
+        self.overlay_pages: set[int] = set()  # RAM pages with an overlay in them
+        self.on_write: Callable[[int, int], None] = lambda addr, size: None
+
+    def map(self, base: int, size: int, device: Device) -> None:
+        """Put ``device`` at ``base``; over RAM it becomes an overlay. First come, first served."""
+        self.windows.append((base, size, device))
+        if self.in_ram(base, size):
+            self.overlay_pages |= {base >> PAGE_BITS, base + size - 1 >> PAGE_BITS}
+
+    def in_ram(self, addr: int, size: int) -> bool:
+        """Do all ``size`` bytes at ``addr`` lie in RAM?"""
+        return self.ram_base <= addr and addr + size <= self.ram_base + self.ram_size
+
+    def find(self, addr: int, size: int = 1) -> tuple[Device, int] | None:
+        """The device whose window overlaps the access, and the offset in it (never negative for
+        accesses that start inside)."""
+        for base, length, device in self.windows:
+            if addr < base + length and base < addr + size:
+                return device, addr - base
+        return None
+
+    # The port for everybody but the hart: debugger, loader, device DMA. It invalidates blocks.
+
+    def _check(self, addr: int, size: int) -> int:
+        if size < 0 or not self.in_ram(addr, size):
+            end = self.ram_base + self.ram_size
+            raise TcgliteError(
+                f"{addr:#x}..{addr + size:#x} is not in RAM ({self.ram_base:#x}..{end:#x})"
+            )
+        return addr - self.ram_base
+
+    def read_bytes(self, addr: int, size: int) -> bytes:
+        """Physical memory; TcgliteError outside RAM."""
+        offset = self._check(addr, size)
+        return self.ram[offset : offset + size]
+
+    def write_bytes(self, addr: int, data: bytes) -> None:
+        """Write physical memory and drop the blocks that were made from it."""
+        offset = self._check(addr, len(data))
+        self.ram[offset : offset + len(data)] = data
+        if data:
+            self.on_write(addr, len(data))
+
+    def clear(self) -> None:
+        """All of RAM becomes zero."""
+        zero = bytes(1 << 20)
+        for offset in range(0, self.ram_size, len(zero)):
+            end = min(offset + len(zero), self.ram_size)
+            if self.ram[offset:end] != zero[: end - offset]:  # pages that were never touched stay untouched
+                self.ram[offset:end] = zero[: end - offset]
+        self.on_write(self.ram_base, self.ram_size)
+
+    def __getitem__(self, key: int | slice) -> int | bytes:
+        if isinstance(key, slice):
+            return self.read_bytes(*_span(key))
+        return self.read_bytes(key, 1)[0]
+
+    def __setitem__(self, key: int | slice, value: int | bytes) -> None:
+        if isinstance(key, slice):
+            start, size = _span(key)
+            data = bytes(value) if not isinstance(value, int) else b""
+            if len(data) != size:
+                raise TcgliteError(f"{len(data)} bytes given for a slice of {size}")
+            self.write_bytes(start, data)
+        else:
+            if not isinstance(value, int) or not 0 <= value <= 255:
+                raise TcgliteError(f"{value!r} is not a byte (0 to 255)")
+            self.write_bytes(key, bytes([value]))
+
+
+def _span(key: slice) -> tuple[int, int]:
+    if key.start is None or key.stop is None or key.step not in (None, 1):
+        raise TcgliteError("memory slices need a start and an end, and no step")
+    return key.start, key.stop - key.start
+
+
+def _private_memory(size: int) -> mmap.mmap:
+    """Zeroed memory that a forked child would not share; pages come when they are touched."""
+    if hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return mmap.mmap(-1, size)

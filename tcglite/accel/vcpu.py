@@ -1,0 +1,240 @@
+"""The vCPU thread (QEMU: accel/tcg/tcg-accel-ops-rr.c, -mttcg.c, system/cpus.c).
+
+Guest code never runs on the main thread, which must stay able to hear Ctrl-C. The thread refers to
+the hart and the clock, never to the machine's facade, so that a dropped machine can be collected;
+it is a daemon, stopped and joined at exit, so that a process always ends cleanly.
+"""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import StateError
+from ..target import cpu as target
+from ..target.trap import UnhandledTrap
+from .cpu import CPUState
+from .cpu_exec import Excp, cpu_exec
+from .replay import Inputs
+
+SWITCH_INTERVAL = 0.0005  #: seconds; Python's 5 ms would make a busy guest deaf to its raisers
+_WATCH_INTERVAL = 0.02
+
+
+class Clock(Protocol):
+    """What the thread needs of the board's clock."""
+
+    def now(self) -> int: ...
+    def deadline(self) -> int | None: ...
+    def run_due(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: the reason's name, one line of detail, instructions run, seconds."""
+
+    reason: str
+    detail: str
+    insns: int | None
+    seconds: float
+
+
+class VCPU:
+    """One hart's thread. ``clock_start``/``clock_stop``: host time passes only while it runs;
+    ``warp(ns)``: skip idle virtual time (icount); ``may_wake()``: can anything still end a wfi?"""
+
+    def __init__(
+        self,
+        cpu: CPUState,
+        clock: Clock,
+        inputs: Inputs,
+        *,
+        clock_start: Callable[[], None],
+        clock_stop: Callable[[], None],
+        warp: Callable[[int], None] | None,
+        watchdog: float | None,
+    ) -> None:
+        self.cpu = cpu
+        self.clock = clock
+        self.inputs = inputs
+        self.may_wake: Callable[[], bool] = lambda: True
+        self.watchdog = watchdog
+        self.idle = threading.Event()
+        self.idle.set()
+        self.outcome: Outcome | None = None
+        self.error: BaseException | None = None
+        self._clock_start, self._clock_stop, self._warp = clock_start, clock_stop, warp
+        self._jobs: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        _all.add(self)
+
+    # From outside.
+
+    def start(self, max_insns: int | None) -> None:
+        """Let the hart run; ``max_insns`` is relative to now."""
+        if self._closed:
+            raise StateError("this machine is closed")
+        if not self.idle.is_set():
+            raise StateError("the machine is running already; pause() it first")
+        cpu = self.cpu
+        cpu.stop_reason, cpu.stop_detail = None, ""
+        cpu.budget.stop_at = None if max_insns is None else cpu.budget.now() + max_insns
+        self.outcome = self.error = None
+        self.idle.clear()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._main, name="tcglite-vcpu", daemon=True)
+            self._thread.start()
+        self._jobs.put(1)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the run has ended; False if ``timeout`` seconds were not enough. Waits in
+        slices, so that Ctrl-C is heard on every system."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self.idle.is_set():
+            left = 0.05 if end is None else min(0.05, end - time.monotonic())
+            if left <= 0:
+                return False
+            self.idle.wait(left)
+        return True
+
+    def close(self) -> None:
+        """Stop, and end the thread; harmless the second time. Waits, unless the thread itself
+        calls it."""
+        self.release()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def release(self) -> None:
+        """Ask everything to end, without waiting: what a finaliser may do."""
+        self._closed = True
+        self.cpu.stop("paused")
+        self._jobs.put(None)
+
+    # In the thread.
+
+    def _main(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if not self._closed:
+                self._run()
+            self.idle.set()
+            del job
+
+    def _run(self) -> None:
+        cpu = self.cpu
+        began, first = time.perf_counter(), cpu.insns_now()
+        done = threading.Event()
+        if cpu.mechanisms.irq_check == "never" and self.watchdog is not None:
+            threading.Thread(
+                target=self._watch, args=(done,), name="tcglite-watchdog", daemon=True
+            ).start()
+        _busy(+1)
+        self._clock_start()
+        try:
+            self._loop()
+        except UnhandledTrap as trap:
+            cpu.stop("unhandled-trap", trap.text)
+        except BaseException as error:  # ours, or a callback's: the caller of run() gets it
+            self.error = error
+            cpu.stop("paused", repr(error))
+        finally:
+            self._clock_stop()
+            _busy(-1)
+            done.set()
+            last = cpu.insns_now()
+            assert cpu.stop_reason is not None
+            self.outcome = Outcome(
+                cpu.stop_reason,
+                cpu.stop_detail,
+                None if last is None or first is None else last - first,
+                time.perf_counter() - began,
+            )
+
+    def _loop(self) -> None:
+        cpu, budget = self.cpu, self.cpu.budget
+        icount = cpu.icount_shift is not None
+        while True:
+            cpu.exit_request = False
+            if cpu.stop_reason is not None:
+                return
+            if icount:
+                with cpu.lock:
+                    self.clock.run_due()
+            self.inputs.apply(budget.now())
+            if cpu.count:
+                budget.fire(budget.now())
+                budget.prepare()
+                if budget.stop_at is not None and budget.stop_at <= budget.insns:
+                    cpu.stop("max-insns")
+                    continue
+            if cpu_exec(cpu) is Excp.HALTED:
+                self._wait_for_work()
+
+    def _wait_for_work(self) -> None:
+        """Sleep in wfi until an enabled interrupt is pending or somebody stops the run."""
+        cpu = self.cpu
+        while True:
+            cpu.wake.clear()
+            if cpu.stop_reason is not None or target.has_work(cpu.env):
+                return
+            if self.inputs.waiting(cpu.budget.now()):
+                return
+            deadline = self.clock.deadline()
+            if self._warp is not None and deadline is not None:
+                self._warp(max(0, deadline - self.clock.now()))
+                with cpu.lock:
+                    self.clock.run_due()
+            elif not self.may_wake():
+                cpu.stop("deadlock", f"wfi before {cpu.env.pc:#x}, and nothing can end it")
+            else:
+                cpu.wake.wait(0.05)
+
+    def _watch(self, done: threading.Event) -> None:
+        """With irq_check="never" nobody hears the flag: stop a run that has been deaf too long."""
+        since: float | None = None
+        assert self.watchdog is not None
+        while not done.wait(_WATCH_INTERVAL):
+            if not self.cpu.env.neg.icount_decr.high or self.cpu.halted:
+                since = None
+            elif since is None:
+                since = time.monotonic()
+            elif time.monotonic() - since > self.watchdog:
+                self.cpu.stop(
+                    "watchdog", f"the exit flag was up for {self.watchdog:g} s and nobody looked"
+                )
+                return
+
+
+_all: weakref.WeakSet[VCPU] = weakref.WeakSet()
+_busy_lock = threading.Lock()
+_busy_count = 0
+_interval = 0.0
+
+
+def _busy(change: int) -> None:
+    """While any hart runs, threads take turns more often; afterwards as before."""
+    global _busy_count, _interval
+    with _busy_lock:
+        if _busy_count == 0 and change > 0:
+            _interval = sys.getswitchinterval()
+            sys.setswitchinterval(SWITCH_INTERVAL)
+        _busy_count += change
+        if _busy_count == 0:
+            sys.setswitchinterval(_interval)
+
+
+@atexit.register
+def _close_all() -> None:
+    vcpus = list(_all)
+    for vcpu in vcpus:
+        vcpu.release()
+    for vcpu in vcpus:
+        vcpu.close()

@@ -1,0 +1,96 @@
+"""Getting a program into guest memory (QEMU: hw/core/loader.c, hw/riscv/boot.c).
+
+pyelftools reads the ELF; it is imported when the first one is loaded.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..accel.memory import AddressSpace
+from ..errors import GuestError
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Segments (address, bytes, size in memory) and the symbols of a program."""
+
+    name: str
+    segments: tuple[tuple[int, bytes, int], ...]
+    symbols: dict[str, int] = field(default_factory=dict)
+
+    def load(self, memory: AddressSpace) -> None:
+        """Copy into RAM; what a segment has beyond its bytes is zero."""
+        base, end = memory.ram_base, memory.ram_base + memory.ram_size
+        spans = sorted((addr, addr + size) for addr, _, size in self.segments)
+        for (_, end_a), (start_b, _) in zip(spans, spans[1:], strict=False):
+            if start_b < end_a:
+                raise GuestError(f"{self.name}: two segments overlap at {start_b:#x}")
+        for addr, data, size in self.segments:
+            if not memory.in_ram(addr, size):
+                raise GuestError(
+                    f"{self.name}: a segment at {addr:#x} of {size:#x} bytes is outside RAM "
+                    f"({base:#x} to {end:#x})"
+                )
+            memory.write_bytes(addr, data + bytes(size - len(data)))
+
+
+def read_image(guest: Any, raw_base: int) -> Image:
+    """An image from a path, from bytes, or from whatever has ``to_elf()`` (an assembled program).
+    What does not begin as an ELF is raw, and goes to ``raw_base``."""
+    if hasattr(guest, "to_elf"):
+        name, data = "assembled program", guest.to_elf()
+    elif isinstance(guest, bytes | bytearray):
+        name, data = "image", bytes(guest)
+    elif isinstance(guest, str | Path):
+        name = str(guest)
+        try:
+            data = Path(guest).read_bytes()
+        except OSError as error:
+            raise GuestError(f"{name}: cannot read the guest: {error.strerror}") from None
+    else:
+        raise GuestError(f"a guest is a path, bytes or an assembled program, not {guest!r}")
+    if not data:
+        raise GuestError(f"{name} is empty")
+    if data[:4] == b"\x7fELF":
+        return _read_elf(name, data)
+    return Image(name, ((raw_base, data, len(data)),))
+
+
+def _read_elf(name: str, data: bytes) -> Image:
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
+
+    try:
+        elf = ELFFile(io.BytesIO(data))
+        if elf.elfclass != 64 or not elf.little_endian or elf["e_machine"] != "EM_RISCV":
+            kind = f"{elf.elfclass}-bit {elf['e_machine']}"
+            raise GuestError(f"{name} is an ELF for {kind}; expected 64-bit little-endian RISC-V")
+        segments = []
+        for segment in elf.iter_segments():
+            if segment["p_type"] != "PT_LOAD" or not segment["p_memsz"]:
+                continue
+            content = segment.data()
+            if len(content) != segment["p_filesz"] or len(content) > segment["p_memsz"]:
+                raise GuestError(f"{name} is truncated: a segment's bytes are missing")
+            segments.append((segment["p_paddr"], content, segment["p_memsz"]))
+        symbols = {
+            symbol.name: symbol["st_value"]
+            for section in elf.iter_sections()
+            if isinstance(section, SymbolTableSection)
+            for symbol in section.iter_symbols()
+            if symbol.name and symbol["st_info"]["type"] != "STT_FILE"
+        }
+    except GuestError:
+        raise
+    except (ELFError, ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+        raise GuestError(f"{name} is a damaged ELF file: {error or type(error).__name__}") from None
+    except Exception as error:  # the library parses untrusted headers; nothing of it may escape
+        raise GuestError(f"{name} is a damaged ELF file: {type(error).__name__}") from None
+    if not segments:
+        raise GuestError(f"{name} has no segment to load")
+    return Image(name, tuple(segments), symbols)

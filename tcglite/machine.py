@@ -1,0 +1,418 @@
+"""Machine: the one door to everything below (QEMU: hw/riscv/virt.c and the ``-accel tcg`` options).
+
+The board is QEMU's ``virt`` with one hart, so the same ELF runs under
+``qemu-system-riscv64 -M virt -bios none -kernel``.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TextIO
+
+from .accel.cpu import CPUState, Stats
+from .accel.mechanisms import Mechanisms
+from .accel.memory import RAM_BASE, AddressSpace
+from .accel.replay import Inputs
+from .accel.vcpu import VCPU, Outcome
+from .errors import StateError, UnknownName, UsageError
+from .hw.board import VirtBoard
+from .hw.clock import HostClock, ICountClock
+from .hw.loader import Image, read_image
+from .target.cpu import reset as reset_hart
+from .tcg.backends import make_backend
+from .trace import events as ev
+from .trace.log import ITEMS, LogWriter
+from .trace.recorder import MODES, Recorder
+from .views import CPUView, TBView, attach_log, symbol_finder
+
+KERNEL_BASE_WITH_BIOS = 0x8020_0000
+DEFAULT_WATCHDOG = 5.0  #: seconds
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+class StopReason(Enum):
+    """Why a run ended."""
+
+    EXIT = "exit"
+    RESET = "reset"
+    MAX_INSNS = "max-insns"
+    TIMEOUT = "timeout"
+    WATCHDOG = "watchdog"
+    UNHANDLED_TRAP = "unhandled-trap"
+    DEADLOCK = "deadlock"
+    INTERRUPTED = "interrupted"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """``insns``: instructions of this run (None with count=False); ``exit_code``: the guest's own,
+    after "exit"; ``pc``: where the hart stands; ``detail``: one line, for a person."""
+
+    reason: StopReason
+    insns: int | None
+    exit_code: int | None
+    pc: int
+    seconds: float
+    detail: str = ""
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from 67108864 or "64M" (K, M, G)."""
+    if isinstance(text, int):
+        return text
+    digits, unit = text.rstrip("KMGkmg"), text[len(text.rstrip("KMGkmg")) :].upper()
+    if not digits.isdecimal() or unit not in _UNITS:
+        raise UsageError(f"memory size {text!r}; expected a number with K, M or G, like 64M")
+    return int(digits) * _UNITS[unit]
+
+
+class Machine:
+    """A RISC-V computer.
+
+    guest: path of an ELF or raw image, bytes, or an assembled program. backend: "auto", "python".
+    mechanisms: the switches. icount: None, or the shift (one instruction takes 2**shift ns of
+    virtual time). count: count instructions. trace: None, "events", "blocks", "times". memory:
+    bytes, or text like "64M". bios: firmware at the base of RAM (the guest then goes to
+    0x80200000). dtb: device tree blob, its address in a1. load: more (path, address) pairs.
+    watchdog: seconds that chained code may be deaf with irq_check="never", or None. on_output:
+    called with the bytes that the guest prints.
+
+    Everything but ``cpu``, ``memory`` and ``tbs`` may be used while it runs, from any thread.
+    """
+
+    def __init__(
+        self,
+        guest: Any,
+        *,
+        backend: str = "auto",
+        mechanisms: Mechanisms | None = None,
+        icount: int | None = None,
+        count: bool = True,
+        trace: str | None = None,
+        memory: str | int = "64M",
+        bios: Any = None,
+        drive: Any = None,
+        dtb: str | Path | None = None,
+        seed: int = 0,
+        load: Iterable[tuple[str | Path, int]] = (),
+        watchdog: float | None = DEFAULT_WATCHDOG,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> None:
+        if trace not in MODES:
+            names = ", ".join(repr(mode) for mode in MODES)
+            raise UsageError(f"trace={trace!r} is unknown; expected one of {names}")
+        if icount is not None and (not isinstance(icount, int) or not 0 <= icount <= 10):
+            raise UsageError(f"icount={icount!r}; expected None or a shift from 0 to 10")
+        if drive is not None:
+            raise UsageError("drive: this machine has no virtio-blk device yet")
+        mechanisms = mechanisms or Mechanisms()
+        mechanisms.check(count=count, icount=icount is not None)
+        self.seed = seed
+        self._images = _images(guest, bios, load)
+        self._dtb = Path(dtb).read_bytes() if dtb is not None else b""
+        self.name = self._images[0].name
+        self._lock = threading.RLock()
+        self.memory = AddressSpace(parse_size(memory))
+        self.recorder = Recorder(trace)
+        self._cpu = cpu = CPUState(
+            self.memory, make_backend(backend), mechanisms, self.recorder,
+            count=count, icount=icount, lock=self._lock,
+        )  # fmt: skip
+        self.clock: HostClock | ICountClock
+        if icount is None:
+            self.clock = host = HostClock(self._lock)
+            start, stop, warp = host.start, host.stop, None
+        else:
+            self.clock = virtual = ICountClock(cpu.budget.now, icount)
+            start, stop, warp = _nothing, _nothing, virtual.warp
+            cpu.budget.deadline = lambda: _deadline_insns(virtual)
+            virtual.on_rearm = lambda: _deadline_moved(cpu)
+        symbols = self._images[0].symbols
+        self._exit = exit_code = [None]  # shared with the board's callback, not self: no cycle
+        self.board = VirtBoard(
+            self.memory, self.clock, self._lock, cpu.update_mip,
+            lambda reason, code: _on_exit(cpu, exit_code, reason, code),
+            lambda line, level: cpu.emit(ev.LineRaised, line=line, level=level),
+            on_output, symbols.get("tohost"), symbols.get("fromhost"),
+        )  # fmt: skip
+        board, clock_now = self.board, self.clock.now
+        cpu.rdtime = lambda: clock_now() // 100  # 10 MHz, as mtime on this board
+        self._inputs = Inputs(cpu, lambda kind, *args: _act(board, kind, *args))
+        self._vcpu = VCPU(
+            cpu, self.clock, self._inputs,
+            clock_start=start, clock_stop=stop, warp=warp, watchdog=watchdog,
+        )  # fmt: skip
+        self.inputs_open: Callable[[], bool] = lambda: True
+        self._vcpu.may_wake = _may_wake(cpu, self.clock, weakref.ref(self))
+        self.cpu = CPUView(cpu, self._check_stopped)
+        self.cpus = [self.cpu]
+        self.uart = Uart(self)
+        self._finalizer = weakref.finalize(self, self._vcpu.release)
+        self._finalizer.atexit = False
+        self.reset()
+
+    # Running.
+
+    def run(self, max_insns: int | None = None, timeout: float | None = None) -> RunResult:
+        """Run until something stops the machine, at most ``max_insns`` instructions (exactly) and
+        ``timeout`` seconds. Ctrl-C ends it, with the machine intact."""
+        self.start(max_insns)
+        try:
+            if not self._vcpu.wait(timeout):
+                self._cpu.stop("timeout")
+        except KeyboardInterrupt:
+            self._cpu.stop("interrupted")
+            self._vcpu.wait()
+            raise
+        return self.wait()
+
+    def start(self, max_insns: int | None = None) -> None:
+        """Let it run in the background; ``pause`` stops it, ``wait`` waits for its end."""
+        if max_insns is not None:
+            if not self._cpu.count:
+                raise UsageError("max_insns needs counting; this machine has count=False")
+            if max_insns < 0:
+                raise UsageError(f"max_insns={max_insns}; expected 0 or more")
+        self._exit[0] = None
+        self._vcpu.start(max_insns)
+
+    def pause(self) -> RunResult:
+        """Stop it where it is; time stands still till the next start."""
+        self._cpu.stop("paused")
+        return self.wait()
+
+    def wait(self, timeout: float | None = None) -> RunResult:
+        """Wait for the end of a background run; StateError if that takes longer."""
+        if not self._vcpu.wait(timeout):
+            raise StateError(f"the machine is still running after {timeout:g} s")
+        if self._vcpu.error is not None:
+            error, self._vcpu.error = self._vcpu.error, None
+            raise error
+        outcome = self._vcpu.outcome or Outcome("paused", "", 0, 0.0)
+        reason = StopReason(outcome.reason)
+        return RunResult(
+            reason, outcome.insns, self._exit[0] if reason is StopReason.EXIT else None,
+            self._cpu.env.pc, outcome.seconds, outcome.detail,
+        )  # fmt: skip
+
+    @property
+    def running(self) -> bool:
+        """Is a run under way?"""
+        return not self._vcpu.idle.is_set()
+
+    def reset(self) -> None:
+        """Power-on: programs loaded anew, hart and devices reset, time and counts 0."""
+        self._check_stopped()
+        cpu = self._cpu
+        reset_hart(cpu.env)
+        cpu.reset()
+        if self._used:
+            self.memory.clear()
+        self._used = True
+        for image in self._images:
+            image.load(self.memory)
+        if self._dtb:
+            addr = self.memory.ram_base + self.memory.ram_size - (len(self._dtb) + 0xFFF & ~0xFFF)
+            self.memory.write_bytes(addr, self._dtb)
+            cpu.env.x[11] = addr
+        self.board.reset()
+        cpu.emit(ev.Reset, pc=cpu.env.pc)
+
+    _used = False
+
+    def close(self) -> None:
+        """Stop, end the threads, let go of the memory. The machine cannot run again."""
+        self._vcpu.close()
+        if isinstance(self.clock, HostClock):
+            self.clock.close()
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Interrupts and input, from any thread.
+
+    def set_irq(self, line: str, level: int) -> None:
+        """Set a device line: "mtip", "msip", "meip", "uart", "plic:N"."""
+        self.board.check_line(line)
+        self._inputs.put("line", line, int(bool(level)))
+
+    def raise_irq(self, line: str) -> None:
+        """Set a device line to 1."""
+        self.set_irq(line, 1)
+
+    def raise_at(self, n: int, line: str) -> None:
+        """Have ``line`` raised right after instruction number ``n`` since reset, as if another
+        thread did it just then: no block is cut, the next head refuses. Deterministic."""
+        if not self._cpu.count:
+            raise UsageError("raise_at needs counting; this machine has count=False")
+        if n < 0:
+            raise UsageError(f"raise_at({n}); expected an instruction number from 0 on")
+        self._check_stopped()
+        self.board.check_line(line)
+        board = self.board
+        self._cpu.budget.raise_at(n, lambda: board.set_irq(line, 1))
+
+    # Recording.
+
+    def record(self) -> None:
+        """Write inputs down from now on (needs icount); ``save_recording`` stores them."""
+        self._inputs.start_record()
+
+    def save_recording(self, path: str | Path) -> None:
+        """Store what was recorded."""
+        self._inputs.save(Path(path), self._recording_info())
+
+    def replay(self, path: str | Path) -> None:
+        """Feed a recording's inputs at the same instruction numbers; other input is refused."""
+        self._inputs.load(Path(path), self._recording_info())
+
+    def _recording_info(self) -> dict[str, Any]:
+        return {"icount": self._cpu.icount_shift, "memory": self.memory.ram_size}
+
+    def set_log(self, items: Iterable[str], out: TextIO) -> None:
+        """Write a log like QEMU's ``-d items`` to ``out`` from now on."""
+        chosen = list(items)
+        for item in chosen:
+            if item not in ITEMS:
+                raise UnknownName(f"unknown log item {item!r}; expected {', '.join(ITEMS)}")
+        self._check_stopped()
+        attach_log(self._cpu, LogWriter(chosen, out, symbol_finder(self.symbols)))
+
+    # Looking.
+
+    @property
+    def mechanisms(self) -> Mechanisms:
+        """The switches; assign others while it is stopped."""
+        return self._cpu.mechanisms
+
+    @mechanisms.setter
+    def mechanisms(self, mechanisms: Mechanisms) -> None:
+        self._check_stopped()
+        self._cpu.set_mechanisms(mechanisms)
+
+    @property
+    def backend(self) -> str:
+        """Name of the host backend in use."""
+        return self._cpu.tbs.backend.name
+
+    @property
+    def insns(self) -> int | None:
+        """Instructions retired since reset; while it runs, rounded up to a block."""
+        return self._cpu.insns_now()
+
+    @property
+    def stats(self) -> Stats:
+        """Counters since the machine was made."""
+        return self._cpu.stats
+
+    @property
+    def events(self) -> list[ev.Event]:
+        """What happened, in order; empty without ``trace``."""
+        cpu = self._cpu
+        return self.recorder.events(cpu.env.neg.ring_next, cpu.insns_now())
+
+    @property
+    def events_lost(self) -> int:
+        """Block records and events that were overwritten because there were too many."""
+        return self.recorder.lost(self._cpu.env.neg.ring_next) + self.recorder.lost_events
+
+    @property
+    def tbs(self) -> list[TBView]:
+        """The blocks translated so far and not flushed."""
+        self._check_stopped()
+        return [TBView(self._cpu, tb) for tb in self._cpu.tbs.by_number.values()]
+
+    @property
+    def symbols(self) -> dict[str, int]:
+        """The guest's symbols (of the ELF)."""
+        return self._images[0].symbols
+
+    @property
+    def console(self) -> str:
+        """What the guest has printed; bytes that are not UTF-8 are backslash-escaped."""
+        return self.board.console.output.decode("utf-8", "backslashreplace")
+
+    def _check_stopped(self) -> None:
+        if self.running:
+            raise StateError("the machine is running; pause() it first")
+
+
+class Uart:
+    """The keyboard: ``m.uart.type("x")``."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._inputs = machine._inputs
+
+    def type(self, data: str | bytes) -> None:
+        """Type; the guest reads it at its own pace."""
+        raw = data if isinstance(data, bytes) else data.encode()
+        self._inputs.put("type", raw.decode("latin-1"))  # recordings hold text
+
+
+def _images(guest: Any, bios: Any, load: Iterable[tuple[str | Path, int]]) -> list[Image]:
+    kernel_base = RAM_BASE if bios is None else KERNEL_BASE_WITH_BIOS
+    images = [read_image(guest, kernel_base)]
+    if bios is not None:
+        images.append(read_image(bios, RAM_BASE))
+    for path, addr in load:
+        data = read_image(path, addr)
+        images.append(data)
+    return images
+
+
+def _act(board: VirtBoard, kind: str, *args: Any) -> None:
+    """Make an input happen."""
+    if kind == "type":
+        board.uart.type(args[0].encode("latin-1"))
+    elif kind == "line":
+        board.set_irq(args[0], args[1])
+    else:
+        raise UnknownName(f"unknown kind of input {kind!r}; expected 'type' or 'line'")
+
+
+def _on_exit(cpu: CPUState, exit_code: list[int | None], reason: str, code: int) -> None:
+    if exit_code[0] is None:
+        exit_code[0] = code
+    cpu.stop(reason)
+
+
+def _may_wake(
+    cpu: CPUState, clock: HostClock | ICountClock, machine: weakref.ref[Machine]
+) -> Callable[[], bool]:
+    """Can anything end a wfi: a timer that is armed, or input from outside?"""
+
+    def may_wake() -> bool:
+        mie = cpu.env.mie
+        if mie & 1 << 7 and clock.deadline() is not None:
+            return True
+        m = machine()
+        return bool(mie) and m is not None and m.inputs_open()
+
+    return may_wake
+
+
+def _deadline_insns(clock: ICountClock) -> int | None:
+    """The instruction number at which the next timer is due."""
+    deadline = clock.deadline()
+    if deadline is None:
+        return None
+    return max(0, deadline - clock.bias + (1 << clock.shift) - 1 >> clock.shift)
+
+
+def _deadline_moved(cpu: CPUState) -> None:
+    """A guest store armed a timer: the budget must be made anew at once."""
+    cpu.exit_request = True
+    cpu.kick("budget")
+
+
+def _nothing() -> None:
+    """Virtual time needs no starting."""
