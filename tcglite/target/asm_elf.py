@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 EM_RISCV = 243
 EF_RISCV_RVC = 1
-_PAGE = 0x1000
+_ALIGNMENT = 16
+"""File offset and address of a segment are equal modulo this; nobody maps pages of these files."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def write_elf(sections: list[ElfSection], symbols: list[ElfSymbol], entry: int) 
     program = b""
     for run in runs:
         first, last = run[0], run[-1]
-        image += bytes((first.address - len(image)) % _PAGE)  # loaders map whole pages
+        image += bytes((first.address - len(image)) % _ALIGNMENT)
         start = len(image)
         for section in run:
             offsets[section.name] = start + section.address - first.address
@@ -97,29 +98,17 @@ def write_elf(sections: list[ElfSection], symbols: list[ElfSymbol], entry: int) 
         in_memory = last.address + last.size - first.address
         program += struct.pack(
             "<IIQQQQQQ", 1, flags, start, first.address, first.address,
-            len(image) - start, in_memory, _PAGE,
+            len(image) - start, in_memory, _ALIGNMENT,
         )  # fmt: skip
     image[64 : 64 + len(program)] = program
 
     names, strings = _Strings(), _Strings()
     headers = [bytes(64)]
     for section in sections:
+        kind = 1 if section.data else 8
         flags = 2 | section.is_writable | 4 * section.is_code
-        headers.append(
-            struct.pack(
-                "<IIQQQQIIQQ",
-                names.add(section.name),
-                1 if section.data else 8,
-                flags,
-                section.address,
-                offsets[section.name],
-                section.size,
-                0,
-                0,
-                section.alignment,
-                0,
-            )  # fmt: skip
-        )
+        place = (section.address, offsets[section.name], section.size, 0, 0, section.alignment, 0)
+        headers.append(struct.pack("<IIQQQQIIQQ", names.add(section.name), kind, flags, *place))
     table, locals_ = _symbol_table(symbols, strings)
     string_table = len(headers) + 1
     extra = [
@@ -131,11 +120,8 @@ def write_elf(sections: list[ElfSection], symbols: list[ElfSymbol], entry: int) 
         at_name = names.add(name)
         image += bytes(-len(image) % 8)
         data = data or bytes(names.data)
-        headers.append(
-            struct.pack(
-                "<IIQQQQIIQQ", at_name, kind, 0, 0, len(image), len(data), link, info, 8, size
-            )
-        )
+        place = (0, 0, len(image), len(data), link, info, 8, size)
+        headers.append(struct.pack("<IIQQQQIIQQ", at_name, kind, *place))
         image += data
     image += bytes(-len(image) % 8)
     header = struct.pack(

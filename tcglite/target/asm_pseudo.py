@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tcglite.target.asm_expr import SyntaxFault, Token, known, symbols_in, wrap
+from tcglite.target.asm_expr import Expr, SyntaxFault, Token, known, wrap
 from tcglite.target.asm_operands import OperandReader, choose
 from tcglite.target.asm_unit import Unit
 from tcglite.target.insns import ROWS
@@ -105,14 +105,27 @@ def _li(unit: Unit, reader: OperandReader, tokens: list[Token]) -> None:
         return
     expr = unit.parser(tokens).whole()
     value = unit.fold(expr)
-    if value is None:
-        what = "li needs a number that is known here; for the address of a symbol use la"
-        raise SyntaxFault(what, tokens)
-    if len(tokens) > 1 and any(symbols_in(expr)):
-        # LLVM fixes the distance of two labels up later, so the instruction stays 4 bytes.
+    if value is not None and (len(tokens) == 1 or known(expr) is not None):
+        _load_constant(unit, rd, value)
+    elif _net_labels(expr) == 0:
+        # LLVM fills the distance of two labels in later, so the instruction stays 4 bytes.
         unit.emit("addi", {"rd": rd, "rs1": 0}, "absolute", expr)
     else:
-        _load_constant(unit, rd, value)
+        what = "li needs a number that is known here; for the address of a symbol use la"
+        raise SyntaxFault(what, tokens)
+
+
+def _net_labels(expr: Expr) -> int | None:
+    """Labels added minus labels subtracted; 0 for a distance, None if there is no telling."""
+    if expr.symbol:
+        return 1
+    if not expr.left:
+        return 0
+    left = _net_labels(expr.left)
+    right = _net_labels(expr.right) if expr.right else 0
+    if left is None or right is None or expr.op not in "+-":
+        return None
+    return left + right if expr.op == "+" else left - right
 
 
 def _la(unit: Unit, reader: OperandReader, tokens: list[Token]) -> None:
