@@ -1,0 +1,109 @@
+"""Collects shapes from top to bottom: what the lanes have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from tcglite.lab.timeline.metrics import Metrics, text_width
+from tcglite.lab.timeline.shapes import Mark, Rule, Shape, Text
+from tcglite.lab.timeline.story import Mark as StoryMark
+
+# which marks stand in which lane
+LOOP_MARKS = ("looked", "taken")
+CODE_MARKS = ("cut", "rewound", "expected", "unexpected")
+HELPER_MARKS = ("dropped", "sleep", "reset")
+
+
+class Canvas:
+    """Shapes in three layers, and how far down the picture has come (``y``)."""
+
+    def __init__(self, m: Metrics, width: float) -> None:
+        self.m = m
+        self.width = width
+        self.y = m(4)
+        self.back: list[Shape] = []
+        self.middle: list[Shape] = []
+        self.front: list[Shape] = []
+        self.rows: dict[str, float] = {}  # the middle line of a named row
+
+    def text(
+        self, x: float, y: float, text: str, size: float = 0, anchor: str = "start",
+        bold: bool = False, role: str = "ink", halo: bool = False,
+    ) -> None:  # fmt: skip
+        """A text with its baseline at y."""
+        size = size or self.m.small
+        self.middle.append(
+            Text(
+                x=x, y=y, w=text_width(text, size, bold), h=size, text=text, size=size,
+                anchor=anchor, bold=bold, role=role, halo=halo,
+            )
+        )  # fmt: skip
+
+    def lane(self, *names: str) -> None:
+        """Begin a lane: a faint line over the whole width and its name on the left."""
+        m = self.m
+        self.back.append(Rule(x=m(4), y=self.y, w=self.width - m(8)))
+        for number, name in enumerate(names):
+            self.text(m(8), self.y + m(17) + number * m(15), name, bold=True)
+
+    def row(self, name: str, label: str, height: float) -> float:
+        """A named row of the current lane; returns its middle line and moves down."""
+        m = self.m
+        middle = self.y + height / 2
+        self.rows[name] = middle
+        if label:
+            self.text(m.names - m(10), middle + m(4), label, anchor="end", role="muted")
+        self.y += height
+        return middle
+
+    def shapes(self) -> tuple[Shape, ...]:
+        """All shapes, back to front, coordinates to a hundredth of a pixel."""
+        return tuple(_rounded(s) for s in (*self.back, *self.middle, *self.front))
+
+
+def _rounded(shape: Shape) -> Shape:
+    changes = {}
+    for name in ("x", "y", "w", "h", "done", "bx", "by"):
+        value = getattr(shape, name, None)
+        if isinstance(value, float):
+            changes[name] = round(value, 2)
+    return replace(shape, **changes)
+
+
+def mark_row(
+    m: Metrics, y: float, placed: Iterable[tuple[float, StoryMark]], left: float, right: float
+) -> tuple[list[Mark], dict[int, float]]:
+    """The marks of one row, none on top of another: equal kinds that would touch become one
+    sign with a count, others step aside. Also says where each story mark went, by its id."""
+    groups: list[tuple[float, float, str, list[StoryMark]]] = []  # x, right end, kind, members
+    where: dict[int, int] = {}
+    for x, mark in sorted(placed, key=lambda item: item[0]):
+        x = min(max(x, left), right)
+        reach = m.sign + (2 * m.badge + m(1) if mark.number is not None else 0)
+        if groups:
+            same = [g for g, group in enumerate(groups) if group[2] == mark.kind]
+            if same and x - reach < groups[same[-1]][1]:
+                group = groups[same[-1]]
+                group[3].append(mark)
+                where[id(mark)] = same[-1]
+                room = m.sign + text_width(f"×{len(group[3])}", m.small, bold=True) + m(3)
+                groups[same[-1]] = (group[0], group[0] + room, group[2], group[3])
+                continue
+            x = max(x, max(group[1] for group in groups) + reach)
+        where[id(mark)] = len(groups)
+        groups.append((x, x + m.sign + m(1), mark.kind, [mark]))
+    shapes = [mark_shape(m, x, y, members) for x, _, _, members in groups]
+    return shapes, {key: groups[g][0] for key, g in where.items()}
+
+
+def mark_shape(
+    m: Metrics, x: float, y: float, members: Sequence[StoryMark], above: float = 0
+) -> Mark:
+    """One sign for these moments; a single one has its number on its left, or ``above``."""
+    numbers = tuple(mark.number for mark in members if mark.number is not None)
+    side = -(m.sign + m.badge + m(1))
+    return Mark(
+        x=x, y=y, kind=members[0].kind, numbers=numbers, times=len(members), size=m.sign,
+        bx=0.0 if above else side, by=-above, font=m.small,
+    )  # fmt: skip

@@ -1,0 +1,226 @@
+"""Where on the x axis everything stands: the window, the folds, and pixels per instruction."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from tcglite.errors import UsageError
+from tcglite.lab.timeline.fold import fold
+from tcglite.lab.timeline.metrics import Metrics, text_width
+from tcglite.lab.timeline.story import Gap, Ghost, Part, Point, Run, Story, Visit
+
+SINGLE = 60  # so many boxes are drawn one by one
+FOLDED = 2000  # so many are run-length coded; above that, density columns
+DRAWN = 80  # so many boxes may remain after folding
+LEAD = 3  # blocks shown before an interrupt was raised
+
+Window = int | tuple[int, int] | None
+
+
+@dataclass(slots=True)
+class FoldPlace:
+    """Cells that stand for ``times`` repetitions; ``right`` is where the axis jumps."""
+
+    x: float
+    right: float
+    times: int
+    label: str
+    end_i: int
+
+
+@dataclass(slots=True)
+class Placing:
+    """x and width of each part shown."""
+
+    parts: range
+    ppi: float
+    left: float
+    right: float
+    at: dict[int, tuple[float, float]] = field(default_factory=dict)
+    folds: list[FoldPlace] = field(default_factory=list)
+    cells: list[int] = field(default_factory=list)
+
+    def x(self, point: Point, story: Story) -> float | None:
+        """The pixel of a point; None if its part is not shown."""
+        place = self.at.get(point.part)
+        if place is None:
+            return None
+        x, w = place
+        if isinstance(story.parts[point.part], Run):
+            return x + point.offset * self.ppi
+        return x + w * point.offset
+
+    def x_clamped(self, point: Point, story: Story) -> float:
+        """As :meth:`x`; at the nearest shown part for a point outside or inside a fold."""
+        if point.part < self.parts.start:
+            return self.left
+        if point.part >= self.parts.stop:
+            return self.right
+        x = self.x(point, story)
+        if x is not None:
+            return x
+        number = point.part
+        while number > self.parts.start and number not in self.at:
+            number -= 1
+        place = self.at.get(number)
+        return self.left if place is None else place[0] + place[1]
+
+
+def select(story: Story, window: Window, span: int) -> range:
+    """The cells that a window shows: all; those of some instructions; those around a mark, with
+    the whole way of its interrupt where that fits."""
+    total = len(story.cells)
+    if window is None or not total:
+        return range(total)
+    if isinstance(window, tuple):
+        return _between(story, *window)
+    marks = story.marks
+    if not -len(marks) <= window < len(marks):
+        raise UsageError(f"mark {window} does not exist: the recording has {len(marks)} marks")
+    mark = marks[window]
+    centre = cell_of(story, mark.at.part)
+    first, last = centre, centre
+    for journey in story.journeys:
+        if journey.number == mark.number:
+            cells = [cell_of(story, marks[k].at.part) for k in journey.marks]
+            first, last = min(cells) - LEAD, max(cells) + 1
+            for ghost, run in story.arcs:
+                if first <= cell_of(story, ghost) <= last:
+                    last = max(last, cell_of(story, run) + 1)
+    if last - first + 1 > max(span, 40):
+        first = last = centre
+    spare = max(span - (last - first + 1), 0)
+    first = max(first - spare // 2, 0)
+    last = min(last + spare - spare // 2, total - 1)
+    return range(max(first, 0), last + 1)
+
+
+def _between(story: Story, start: int, stop: int) -> range:
+    if start > stop:
+        raise UsageError(f"window {start} to {stop}: expected the smaller number first")
+    shown = []
+    for number, cell in enumerate(story.cells):
+        begin = story.parts[cell[0]].i
+        end_part = story.parts[cell[-1]]
+        end = end_part.i + (end_part.executed if isinstance(end_part, Run) else 0)
+        if begin < stop and (end > start or begin == end == start):
+            shown.append(number)
+    return range(shown[0], shown[-1] + 1) if shown else range(0)
+
+
+def cell_of(story: Story, part: int) -> int:
+    """The cell that holds a part."""
+    return bisect_right(story.cells, part, key=lambda cell: cell.start) - 1
+
+
+def tokens(story: Story, cells: range) -> list[object | None]:
+    """What must be equal for two cells to be folded; None: shows a mark, never folded."""
+    first, stop = story.cells[cells.start].start, story.cells[cells.stop - 1].stop
+    extra: dict[int, list[object]] = {}
+    single: set[int] = set()
+    for mark in story.marks:
+        single.add(mark.at.part)
+    for change in (*story.lines, *story.strips):
+        if first <= change.at.part < stop:
+            extra.setdefault(change.at.part, []).append((change.row, change.level))
+    for handler in story.handlers:
+        if handler.end is not None:
+            extra.setdefault(handler.end.part, []).append("return")
+    for note in story.notes:
+        if first <= note.at.part < stop:
+            extra.setdefault(note.at.part, []).append(note.kind)
+    found: list[object | None] = []
+    for number in cells:
+        cell = story.cells[number]
+        parts = [story.parts[k] for k in cell]
+        special = any(isinstance(p, Ghost | Gap) for p in parts) or story.run(number) is None
+        if special or any(k in single for k in cell):
+            found.append(None)
+        else:
+            found.append(tuple((_look(p, story), *extra.get(k, ())) for k, p in zip(cell, parts,
+                                                                                    strict=True)))
+    return found
+
+
+def _look(part: Part, story: Story) -> object:
+    if isinstance(part, Run):
+        return (story.name(part), part.entry, part.executed)
+    assert isinstance(part, Visit)
+    return (part.reason, part.translated, part.patched, part.looked, part.exception, part.refills)
+
+
+def place(story: Story, cells: range, width: float, m: Metrics, folding: bool) -> Placing | None:
+    """Give every shown part its x and width; None if that would be too many boxes."""
+    repeats = []
+    if folding and len(cells):
+        repeats = [
+            (r.start + cells.start, r.length, r.times) for r in fold(tokens(story, cells))
+        ]
+    else:
+        repeats = [(c, 1, 1) for c in cells]
+    drawn = [c for start, length, _ in repeats for c in range(start, start + length)]
+    if folding and len(drawn) > DRAWN:
+        return None
+    widths = {Visit: m.gutter, Ghost: m.ghost, Gap: m.gap}
+    fixed, insns = 0.0, 0
+    for c in drawn:
+        for k in story.cells[c]:
+            part = story.parts[k]
+            if isinstance(part, Run):
+                insns += part.count
+            else:
+                fixed += widths[type(part)]
+    fixed += sum(fold_extra(times, m) for _, _, times in repeats if times > 1)
+    left = m.names
+    budget = max(width - left - m(26), m(120))
+    fit = (budget - fixed) / max(insns, 1)
+    # Small blocks may make the picture wider than asked, within reason.
+    roomy = min(m(6), (1.6 * budget - fixed) / max(insns, 1))
+    least = min(m(2.5), (3 * budget - fixed) / max(insns, 1))
+    ppi = min(max(fit, roomy, least, m(0.4)), m(26))
+    placing = Placing(_parts(story, cells), ppi, left, left)
+    x = left
+    for start, length, times in repeats:
+        begin = x
+        if times > 1:
+            x += m(5)
+        for c in range(start, start + length):
+            placing.cells.append(c)
+            for k in story.cells[c]:
+                part = story.parts[k]
+                w = part.count * ppi if isinstance(part, Run) else widths[type(part)]
+                placing.at[k] = (x, w)
+                x += w
+        if times > 1:
+            x += fold_extra(times, m) - m(5)
+            end = story.run(start + length * times - 1)
+            placing.folds.append(
+                FoldPlace(
+                    begin + m(1), x - m(1), times, fold_label(story, start, length, times),
+                    end.i + end.executed if end else 0,
+                )
+            )  # fmt: skip
+    placing.right = x
+    return placing
+
+
+def _parts(story: Story, cells: range) -> range:
+    if not len(cells):
+        return range(0)
+    return range(story.cells[cells.start].start, story.cells[cells.stop - 1].stop)
+
+
+def fold_label(story: Story, start: int, length: int, times: int) -> str:
+    """``(A B C) × 412``, or ``A × 412``."""
+    names = []
+    for c in range(start, start + length):
+        run = story.run(c)
+        names.append(story.name(run) if run else "")
+    inner = " ".join(names)
+    return f"({inner}) × {times:,}" if length > 1 else f"{inner} × {times:,}"
+
+
+def fold_extra(times: int, m: Metrics) -> float:
+    """Pixels that a fold needs beside its boxes: its frame and its count."""
+    return text_width(f"× {times:,}", m.normal, bold=True) + m(24)

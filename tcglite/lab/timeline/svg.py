@@ -1,0 +1,108 @@
+"""The SVG painter: a picture that follows the page's theme and needs nothing from anywhere."""
+
+from __future__ import annotations
+
+from html import escape
+
+from tcglite.lab.theme import AUTO, FONT, ROLES, Theme, theme
+from tcglite.lab.timeline.draw import Label, Outline, Primitive, Rectangle, draw
+from tcglite.lab.timeline.glyphs import Path
+from tcglite.lab.timeline.shapes import Layout
+
+
+def to_svg(layout: Layout, look: str | Theme = AUTO) -> str:
+    """One ``<svg>`` element, valid inside a page and as a file of its own.
+
+    ``look``: "auto" follows JupyterLab's theme, VS Code's, or the system's; "light", "dark".
+    It has ``role="img"`` and the layout's summary as its label.
+    """
+    chosen = theme(look)
+    scope = f".tcglite-timeline-{chosen.name}"
+    paint = _Painter(chosen)
+    body = "".join(paint.one(p) for shape in layout.shapes for p in draw(shape))
+    w, h = _n(layout.width), _n(layout.height)
+    label = escape(layout.summary, quote=True)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{scope[1:]}" viewBox="0 0 {w} {h}" '
+        f'width="{w}" height="{h}" role="img" aria-label="{label}" '
+        f'font-family="{escape(FONT)}" style="max-width:none">'
+        f"<style>{_style(chosen, scope)}</style>"
+        f'<rect width="{w}" height="{h}" {paint.fill("paper")}/>{body}</svg>'
+    )
+
+
+def _style(chosen: Theme, scope: str) -> str:
+    """Custom properties and, for each role, a fill and a stroke class."""
+    rules = [chosen.css(scope)]
+    for name in ROLES:
+        rules.append(f"{scope} .f-{name}{{fill:var(--tl-{name})}}")
+        rules.append(f"{scope} .s-{name}{{stroke:var(--tl-{name})}}")
+    return "".join(rules)
+
+
+class _Painter:
+    """Writes primitives; plain colours beside the classes, for readers without CSS."""
+
+    def __init__(self, chosen: Theme) -> None:
+        self.theme = chosen
+
+    def fill(self, role: str) -> str:
+        if role == "none" or role.startswith("#"):
+            return f'fill="{role}"'
+        return f'class="f-{role}" fill="{self.theme.colour(role)}"'
+
+    def paint(self, fill: str, stroke: str) -> str:
+        classes, plain = [], []
+        for letter, name, role in (("f", "fill", fill), ("s", "stroke", stroke)):
+            if role in ROLES:
+                classes.append(f"{letter}-{role}")
+            if name == "fill" or role != "none":
+                plain.append(f'{name}="{self.theme.colour(role)}"')
+        start = f'class="{" ".join(classes)}" ' if classes else ""
+        return start + " ".join(plain)
+
+    def one(self, p: Primitive) -> str:
+        if isinstance(p, Label):
+            return self.label(p)
+        extra = self.paint(p.fill, p.stroke)
+        if p.stroke != "none":
+            extra += f' stroke-width="{_n(p.line)}"'
+        if p.dash:
+            extra += f' stroke-dasharray="{" ".join(map(_n, p.dash))}"'
+        if p.opacity < 1:
+            extra += f' opacity="{_n(p.opacity)}"'
+        if isinstance(p, Outline):
+            joins = ' stroke-linecap="round" stroke-linejoin="round"' if p.round else ""
+            return f'<path d="{_path(p.path)}" {extra}{joins}/>'
+        return self.rectangle(p, extra)
+
+    def rectangle(self, p: Rectangle, extra: str) -> str:
+        radius = f' rx="{_n(p.radius)}"' if p.radius else ""
+        start = f'<rect x="{_n(p.x)}" y="{_n(p.y)}" width="{_n(p.w)}" height="{_n(p.h)}"'
+        if p.title:
+            return f"{start}{radius} {extra}><title>{escape(p.title)}</title></rect>"
+        return f"{start}{radius} {extra}/>"
+
+    def label(self, p: Label) -> str:
+        extra = self.paint(p.fill, p.halo or "none")
+        if p.halo:
+            extra += f' stroke-width="{_n(p.size * 0.26)}" paint-order="stroke"'
+            extra += ' stroke-linejoin="round"'
+        if p.anchor != "start":
+            extra += f' text-anchor="{p.anchor}"'
+        if p.bold:
+            extra += ' font-weight="700"'
+        text = escape(p.text, quote=False)
+        return f'<text x="{_n(p.x)}" y="{_n(p.y)}" font-size="{_n(p.size)}" {extra}>{text}</text>'
+
+
+def _n(value: float) -> str:
+    """A number in as few characters as it needs."""
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
+    return text if text not in ("-0", "") else "0"
+
+
+def _path(path: Path) -> str:
+    return "".join(
+        str(letter) + " ".join(_n(float(v)) for v in numbers) for letter, *numbers in path
+    )
