@@ -289,7 +289,7 @@ def qemu(elf: Path, folder: Path, steps: list[Step]) -> tuple[bytes, int]:
         struct.pack("<3Q", CODES[s.op + (str(s.size) if s.size else "")], s.address, s.value)
         for s in steps) + bytes(24))
     process = subprocess.Popen(
-        ["timeout", "-s", "KILL", "60", QEMU or "", "-M", "virt", "-bios", "none", "-no-reboot",
+        [QEMU or "", "-M", "virt", "-bios", "none", "-no-reboot",
          "-display", "none", "-monitor", "none", "-serial", "stdio", "-kernel", elf,
          "-device", f"loader,file={image},addr={STEPS_AT:#x},force-raw=on"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -298,15 +298,18 @@ def qemu(elf: Path, folder: Path, steps: list[Step]) -> tuple[bytes, int]:
     typing = iter([s.typed for s in steps if s.op == "type"])
     printed, deadline = b"", time.monotonic() + 60
     with process:
-        while select.select([process.stdout], [], [], deadline - time.monotonic())[0]:
-            piece = os.read(process.stdout.fileno(), 65536)
-            if not piece:
-                break
-            for _ in range(piece.count(b"!")):
-                process.stdin.write(next(typing))
-                process.stdin.flush()
-            printed += piece
-    return printed, process.returncode
+        try:
+            while select.select([process.stdout], [], [], deadline - time.monotonic())[0]:
+                piece = os.read(process.stdout.fileno(), 65536)
+                if not piece:
+                    break
+                for _ in range(piece.count(b"!")):
+                    process.stdin.write(next(typing))
+                    process.stdin.flush()
+                printed += piece
+            return printed, process.wait(max(1, deadline - time.monotonic()))
+        finally:
+            process.kill()
 
 
 def run_in_qemu(elf: Path, folder: Path, steps: list[Step]) -> Iterator[Result]:
