@@ -134,7 +134,8 @@ class Machine:
             cpu.budget.deadline = lambda: _deadline_insns(virtual)
             virtual.on_rearm = lambda: _deadline_moved(cpu)
         symbols = self._images[0].symbols
-        self._exit = exit_code = [None]  # shared with the board's callback, not self: no cycle
+        exit_code: list[int | None] = [None]
+        self._exit = exit_code  # shared with the board's callback, which must not hold self
         self.board = VirtBoard(
             self.memory, self.clock, self._lock, cpu.update_mip,
             lambda reason, code: _on_exit(cpu, exit_code, reason, code),

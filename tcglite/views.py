@@ -177,7 +177,7 @@ class TBView:
     @property
     def slots(self) -> list[int | None]:
         """Number of the block that each jump slot leads to, or None."""
-        return [dest and dest.number for dest in self._tb.jmp_dest]
+        return [None if dest is None else dest.number for dest in self._tb.jmp_dest]
 
     @property
     def incoming(self) -> list[tuple[int, int]]:

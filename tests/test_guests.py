@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tcglite import guests
-from tcglite.errors import UnknownName
+from tcglite.errors import GuestError, UnknownName
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "guests"
 ASM = [name for name in guests.names() if guests.info(name).kind == "asm"]
@@ -66,6 +66,24 @@ def test_an_unknown_guest_is_an_error_that_helps() -> None:
 def test_importing_the_catalogue_reads_no_file() -> None:
     code = "from tcglite import guests; assert guests._catalogue.cache_info().currsize == 0"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_an_installed_package_finds_its_own_copy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without the repository around it the catalogue is the one in ``_data``."""
+    monkeypatch.setattr(guests, "_PLACES", (tmp_path / "data", tmp_path / "_data"))
+    caches = (guests._directory, guests._catalogue)
+    try:
+        for cached in caches:
+            cached.cache_clear()
+        with pytest.raises(GuestError, match=r"the bundled guests are missing: .*_data"):
+            guests.names()
+        shutil.copytree(DATA, tmp_path / "_data")
+        assert guests.load("hello") == tmp_path / "_data" / "elf" / "hello.elf"
+    finally:
+        for cached in caches:
+            cached.cache_clear()
 
 
 # ---- the sources ----

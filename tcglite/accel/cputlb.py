@@ -195,7 +195,8 @@ class SoftMMU:
         cpu = self.cpu
         cpu.fire_due(ra)
         mechanisms = cpu.mechanisms
-        wanted = (cpu.icount_shift is not None and mechanisms.icount_recompile) or mechanisms.io_last
+        icount = cpu.icount_shift is not None and mechanisms.icount_recompile
+        wanted = icount or mechanisms.io_last
         if wanted and ra:
             found = cpu.unwind(ra)
             if found is not None and found[1].index != found[0].icount - 1:

@@ -85,7 +85,7 @@ class AddressSpace:
         zero = bytes(1 << 20)
         for offset in range(0, self.ram_size, len(zero)):
             end = min(offset + len(zero), self.ram_size)
-            if self.ram[offset:end] != zero[: end - offset]:  # pages that were never touched stay untouched
+            if self.ram[offset:end] != zero[: end - offset]:  # do not touch untouched pages
                 self.ram[offset:end] = zero[: end - offset]
         self.on_write(self.ram_base, self.ram_size)
 

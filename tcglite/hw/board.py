@@ -111,6 +111,11 @@ class VirtBoard:
         with self._lock:
             self._find(line).set(1 if level else 0)
 
+    def check_line(self, line: str) -> None:
+        """UnknownName if there is no such line."""
+        with self._lock:
+            self._find(line)
+
     def _find(self, name: str) -> Line:
         if name not in self._lines:
             kind, _, number = name.partition(":")

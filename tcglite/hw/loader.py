@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class Image:
         """Copy into RAM; what a segment has beyond its bytes is zero."""
         base, end = memory.ram_base, memory.ram_base + memory.ram_size
         spans = sorted((addr, addr + size) for addr, _, size in self.segments)
-        for (_, end_a), (start_b, _) in zip(spans, spans[1:], strict=False):
+        for (_, end_a), (start_b, _) in pairwise(spans):
             if start_b < end_a:
                 raise GuestError(f"{self.name}: two segments overlap at {start_b:#x}")
         for addr, data, size in self.segments:

@@ -23,7 +23,7 @@ _WHERE = {
     "crosscheck": "check",
     "Bet": "bet",
     "InterruptConsole": "console",
-    "Timeline": "show",
+    "Timeline": "timeline_view",
 }
 
 __all__ = sorted(_WHERE)

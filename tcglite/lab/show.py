@@ -8,16 +8,22 @@ import textwrap
 from typing import Any
 
 from tcglite.errors import UsageError
-from tcglite.lab import theme
-from tcglite.lab.picture import figure
+from tcglite.lab import theme, timeline
+from tcglite.lab.picture import Picture, figure
 
-__all__ = ["figure", "present", "source"]
+__all__ = ["figure", "legend", "present", "source"]
 
 
 def present(scale: float = 1.6) -> None:
     """Projector mode: everything that the lab draws from now on is ``scale`` times as large.
     ``present(1)`` goes back. The front end's own fonts have their own settings."""
     theme.set_font_scale(scale)
+
+
+def legend(*names: str) -> Picture:
+    """How to read the timeline: the signs of a first interrupt, those named, or ``"all"``."""
+    drawn = timeline.legend("all" if names == ("all",) else names or None)
+    return Picture(timeline.to_html(drawn), timeline.to_text(drawn))
 
 
 class Source:

@@ -200,14 +200,13 @@ class OperandReader:
 
     def _addr(self, row: Row, tokens: list[Token]) -> None:
         expr = self.unit.parser(tokens).whole()
-        if expr.op != "num":
+        distance = known(expr)
+        if distance is None:
             self.open = ("pcrel", expr)
             return
-        check_fits(
-            row.field("imm"), expr.value, self.name, tokens,
-            " (a number here is a distance in bytes; use a label)",
-        )  # fmt: skip
-        self.fields["imm"] = expr.value
+        unit = " (a number here is a distance in bytes; use a label)"
+        check_fits(row.field("imm"), distance, self.name, tokens, unit)
+        self.fields["imm"] = distance
 
     def _number(self, tokens: list[Token], high: int, what: str) -> int:
         value = known(self.unit.parser(tokens).whole())

@@ -31,7 +31,10 @@ MISA = 2 << 62 | sum(1 << ord(c) - ord("A") for c in "IMACU")
 
 NO_RESERVATION = (1 << 64) - 1  #: load_res when no LR is pending
 
-_CSR_FIELDS = ["mstatus", "mie", "mip", "mtvec", "mepc", "mcause", "mtval", "mscratch", "mcounteren", "menvcfg", "fcsr", "mcycle_offset", "minstret_offset"]
+_CSR_FIELDS = (
+    "mstatus", "mie", "mip", "mtvec", "mepc", "mcause", "mtval", "mscratch", "mcounteren",
+    "menvcfg", "fcsr", "mcycle_offset", "minstret_offset",
+)  # fmt: skip
 
 
 class CPURISCVState(ctypes.Structure):

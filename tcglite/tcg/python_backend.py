@@ -85,7 +85,11 @@ class PythonBackend:
             "exit_tb": exit_tb,
             "jump0": None,
             "jump1": None,
-        } | {f"mem_{v}": ram.cast("B").cast(v) for v in _VIEWS.values() if v != "B"}
+        } | {
+            f"mem_{v}": ram.cast(v)  # type: ignore[call-overload]
+            for v in _VIEWS.values()
+            if v != "B"
+        }
         self._names["mem_B"] = ram
 
     def compile(self, ops: Sequence[Op], number: int) -> PythonCode:
@@ -306,7 +310,8 @@ class _Emitter:
         r, mask = self.b._ring_next, self.b._ring_mask
         value = str(self.number)
         if mode == TRACE_TIMES:
-            self.line(f"at = R[{r}]; P[at * 2 & {mask}] = {value}; P[at * 2 + 1 & {mask}] = clock()")
+            self.line(f"at = R[{r}]; P[at * 2 & {mask}] = {value}")
+            self.line(f"P[at * 2 + 1 & {mask}] = clock()")
         else:
             self.line(f"at = R[{r}]; P[at & {mask}] = {value}")
         self.line(f"R[{r}] = at + 1")

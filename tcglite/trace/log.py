@@ -30,19 +30,31 @@ INTERRUPTS = {3: "m_software", 7: "m_timer", 11: "m_external"}
 
 
 class Block(Protocol):
-    """What the log prints about a block; each listing is made when it is asked for."""
+    """What the log prints about a block; each listing is made when it is asked for.
+    ``insn_ends``: (guest pc, host address where its code ends) of each instruction."""
 
-    number: int
-    pc: int
-    flags: int
-    cflags: int
-    host_start: int
-    host_size: int
-    guest: Iterable[tuple[int, int, int, str]]
-    ir: str
-    ir_opt: str
-    host: Iterable[tuple[int, str, str]]
-    insn_ends: Iterable[tuple[int, int]]  #: (guest pc, host address where its code ends)
+    @property
+    def number(self) -> int: ...
+    @property
+    def pc(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def cflags(self) -> int: ...
+    @property
+    def host_start(self) -> int: ...
+    @property
+    def host_size(self) -> int: ...
+    @property
+    def guest(self) -> Iterable[tuple[int, int, int, str]]: ...
+    @property
+    def ir(self) -> str: ...
+    @property
+    def ir_opt(self) -> str: ...
+    @property
+    def host(self) -> Iterable[tuple[int, str, str]]: ...
+    @property
+    def insn_ends(self) -> Iterable[tuple[int, int]]: ...
 
 
 class LogWriter:

@@ -64,7 +64,7 @@ class Recorder:
         out: list[Event] = []
         open_run: BlockRun | None = None
         from_loop, indirect, clock = True, False, 0.0
-        at = 0
+        at = run_at = 0
         for position in range(first, written + 1):
             while at < len(events) and events[at].ring <= position:
                 event = events[at]
@@ -73,7 +73,7 @@ class Recorder:
                     from_loop = True
                     if open_run is not None and event.insns is not None:
                         done = max(0, min(open_run.count, event.insns - (open_run.insns or 0)))
-                        out[run_at] = replace(open_run, executed=done)  # noqa: F821
+                        out[run_at] = replace(open_run, executed=done)
                         insns = event.insns
                     open_run = None
                 elif isinstance(event, Reset):
