@@ -128,6 +128,9 @@ def test_each_raise_of_a_source_is_a_request_even_if_the_line_is_high(bench: Ben
 def test_unknown_lines_are_named_in_the_error(bench: Bench, line: str):
     with pytest.raises(UnknownName, match=r"expected mtip, msip, meip, uart or plic:1 to plic:95"):
         bench.board.set_irq(line, 1)
+    with pytest.raises(UnknownName):
+        bench.board.check_line(line)
+    bench.board.check_line("plic:95")
 
 
 def test_a_typed_key_becomes_an_external_interrupt(bench: Bench):
