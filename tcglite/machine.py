@@ -321,6 +321,11 @@ class Machine:
         cpu = self._cpu
         return self.recorder.events(cpu.env.neg.ring_next, cpu.insns_now())
 
+    def recent_events(self, blocks: int) -> list[ev.Event]:
+        """The last ``blocks`` block runs and the events among them; quick, whatever was kept."""
+        cpu = self._cpu
+        return self.recorder.events(cpu.env.neg.ring_next, cpu.insns_now(), blocks)
+
     @property
     def events_lost(self) -> int:
         """Block records and events that were overwritten because there were too many."""

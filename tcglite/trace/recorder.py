@@ -11,6 +11,7 @@ import ctypes
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import takewhile
 
 from .events import BlockRun, BlockTranslated, Event, LoopExit, Reset, StateRestored
 
@@ -53,13 +54,21 @@ class Recorder:
         """Block records overwritten, when ``written`` have been written in all."""
         return max(0, written - self.capacity) if self.capacity else 0
 
-    def events(self, written: int, insns_now: int | None) -> list[Event]:
-        """Everything kept, in order. ``written``: block records so far; ``insns_now``: the
-        machine's instruction count, which anchors the blocks if no event does."""
-        events = list(self._events)
+    def events(
+        self, written: int, insns_now: int | None, last: int | None = None
+    ) -> list[Event]:
+        """Everything kept, in order, or only the ``last`` blocks and the events among them.
+        ``written``: block records so far; ``insns_now``: the machine's instruction count, which
+        anchors the blocks if no event does."""
+        first = self.lost(written)
+        if last is None:
+            events = list(self._events)
+        else:
+            first = max(first, written - last)
+            recent = takewhile(lambda event: event.ring >= first, reversed(self._events))
+            events = list(recent)[::-1]
         if not self.capacity:
             return events
-        first = self.lost(written)
         insns = self._anchor(events, first, written, insns_now)
         out: list[Event] = []
         open_run: BlockRun | None = None
