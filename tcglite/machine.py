@@ -188,6 +188,14 @@ class Machine:
         self._cpu.stop("paused")
         return self.wait()
 
+    def quit(self) -> None:
+        """Ask a run to end, without waiting: for who may not wait, like a key press."""
+        self._cpu.stop("paused")
+
+    def poke(self) -> None:
+        """Have a sleeping hart look again whether anything can wake it."""
+        self._cpu.wake.set()
+
     def wait(self, timeout: float | None = None) -> RunResult:
         """Wait for the end of a background run; StateError if that takes longer."""
         if not self._vcpu.wait(timeout):
@@ -321,10 +329,16 @@ class Machine:
         cpu = self._cpu
         return self.recorder.events(cpu.env.neg.ring_next, cpu.insns_now())
 
-    def recent_events(self, blocks: int) -> list[ev.Event]:
-        """The last ``blocks`` block runs and the events among them; quick, whatever was kept."""
+    @property
+    def blocks_run(self) -> int:
+        """Block runs recorded since the machine was made: ``ring`` of the next event."""
+        return self._cpu.env.neg.ring_next
+
+    def events_between(self, first: int, stop: int) -> list[ev.Event]:
+        """Block runs number ``first`` to before ``stop`` and the events among them, as far as they
+        are kept; quick, whatever else is."""
         cpu = self._cpu
-        return self.recorder.events(cpu.env.neg.ring_next, cpu.insns_now(), blocks)
+        return self.recorder.events(cpu.env.neg.ring_next, cpu.insns_now(), (first, stop))
 
     @property
     def events_lost(self) -> int:

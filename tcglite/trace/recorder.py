@@ -55,18 +55,18 @@ class Recorder:
         return max(0, written - self.capacity) if self.capacity else 0
 
     def events(
-        self, written: int, insns_now: int | None, last: int | None = None
+        self, written: int, insns_now: int | None, between: tuple[int, int] | None = None
     ) -> list[Event]:
-        """Everything kept, in order, or only the ``last`` blocks and the events among them.
-        ``written``: block records so far; ``insns_now``: the machine's instruction count, which
-        anchors the blocks if no event does."""
-        first = self.lost(written)
-        if last is None:
+        """Everything kept, in order, or the block records of those numbers (from, to before) and
+        the events among them. ``written``: block records so far; ``insns_now``: the machine's
+        instruction count, which anchors the blocks if no event does."""
+        first, stop = self.lost(written), written + 1
+        if between is None:
             events = list(self._events)
         else:
-            first = max(first, written - last)
+            first, stop = max(first, between[0]), min(written, between[1])
             recent = takewhile(lambda event: event.ring >= first, reversed(self._events))
-            events = list(recent)[::-1]
+            events = [event for event in recent if event.ring < stop][::-1]
         if not self.capacity:
             return events
         insns = self._anchor(events, first, written, insns_now)
@@ -74,7 +74,7 @@ class Recorder:
         open_run: BlockRun | None = None
         from_loop, indirect, clock = True, False, 0.0
         at = run_at = 0
-        for position in range(first, written + 1):
+        for position in range(first, stop):
             while at < len(events) and events[at].ring <= position:
                 event = events[at]
                 at += 1
