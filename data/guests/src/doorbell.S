@@ -18,7 +18,7 @@
 
 # a1: where the block stores, the doorbell or plain memory. s0: counts instructions of the block.
 # s3: head of the block   s4: head of the next   s5: mepc   s6: how often the handler ran
-# s9: the handler's copy of s0   s10: msip   s11: 1
+# s7: the handler's own   s9: its copy of s0   s10: msip   s11: 1
 
         .text
         .globl  _start
@@ -111,8 +111,8 @@ try_practice:
         jr      s8
 
 handler:
-        csrr    t0, mcause
-        bgez    t0, panic               # not an interrupt
+        csrr    s7, mcause              # nothing but s registers of its own: it may come anywhere
+        bgez    s7, panic               # not an interrupt
         csrr    s5, mepc
         mv      s9, s0
         sw      zero, 0(s10)            # drop the line

@@ -23,25 +23,25 @@ _start:
         csrw    mtvec, t0
         li      s7, MTIMECMP
         li      s8, MTIME
-        jal     set_alarm               # at reset mtimecmp is 0, so a timer interrupt is pending
         li      t0, MTIE
         csrw    mie, t0
 
-        csrsi   mstatus, MIE
         li      s0, 3
         la      s1, woken_on
 nap_on:
+        jal     set_alarm               # the first time, too: at reset mtimecmp is 0
         li      s10, 0
+        csrsi   mstatus, MIE
 sleep_on:
         wfi
 woken_on:
         bne     s10, s1, sleep_on       # had the alarm come before wfi, there would be no nap
+        csrci   mstatus, MIE
         la      a0, text_on
         jal     puts
         addi    s0, s0, -1
         bnez    s0, nap_on
 
-        csrci   mstatus, MIE
         mv      s2, s9
         li      s0, 2
 nap_off:
@@ -67,7 +67,7 @@ set_alarm:                              # NAP from now; this drops the line
         sd      t0, 0(s7)
         ret
 
-handler:                                # uses ra: the program does not call while it may come
+handler:                                # may use t0, t1 and ra: around wfi nobody else does
         csrr    t0, mcause
         bgez    t0, panic               # not an interrupt
         csrr    s10, mepc
