@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tcglite.target.asm_expr import Expr, SyntaxFault, Token, constant, known, unquote
-from tcglite.target.asm_items import Align, Bytes, Fill, Org, Values
+from tcglite.target.asm_items import Align, Bytes, Fill, Org, Value
 from tcglite.target.asm_operands import split_operands, suggestion
 from tcglite.target.asm_unit import Unit
 
@@ -127,9 +127,8 @@ _WIDTHS = {
 
 @_directive(*_WIDTHS)
 def _values(unit: Unit, head: Token, operands: list[list[Token]]) -> None:
-    if operands:
-        values = [_expr(unit, tokens) for tokens in operands]
-        unit.add(Values(_WIDTHS[head.text], values, unit.tokens))
+    for tokens in operands:  # added one by one: `.` is the place of each
+        unit.add(Value(_WIDTHS[head.text], _expr(unit, tokens), tokens))
 
 
 @_directive(".ascii", ".asciz", ".string")

@@ -86,25 +86,22 @@ class Bytes(Item):
         return self.data
 
 
-class Values(Item):
-    """Numbers of one width, little-endian."""
+class Value(Item):
+    """A number, little-endian."""
 
-    def __init__(self, width: int, values: list[Expr], tokens: list[Token]) -> None:
+    def __init__(self, width: int, expr: Expr, tokens: list[Token]) -> None:
+        """`width`: bytes."""
         super().__init__(tokens)
-        self.width = width
-        self.values = values
-        self.size = width * len(values)
+        self.size = width
+        self.expr = expr
 
     def emit(self) -> bytes:
-        return b"".join(self._one(expr) for expr in self.values)
-
-    def _one(self, expr: Expr) -> bytes:
-        value, bits = value_of(expr), 8 * self.width
+        value, bits = value_of(self.expr), 8 * self.size
         # Expressions are signed: from 2^63 on, a 64-bit number looks negative.
         if bits < 64 and not -(1 << bits - 1) <= value < 1 << bits:
-            what = f"{value} does not fit in {self.width} bytes"
-            raise SyntaxFault(what.replace("1 bytes", "a byte"), list(expr.tokens) or self.tokens)
-        return (value % (1 << bits)).to_bytes(self.width, "little")
+            room = "a byte" if self.size == 1 else f"{self.size} bytes"
+            raise SyntaxFault(f"{value} does not fit in {room}", self.tokens)
+        return (value % (1 << bits)).to_bytes(self.size, "little")
 
 
 class Fill(Item):

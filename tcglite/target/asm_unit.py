@@ -13,7 +13,7 @@ from tcglite.target.asm_expr import (
     reference,
     symbols_in,
 )
-from tcglite.target.asm_items import Align, Branch, Bytes, Code, Fill, Item, Label, Section, Values
+from tcglite.target.asm_items import Align, Branch, Bytes, Code, Fill, Item, Label, Section, Value
 from tcglite.target.insns import ROWS
 
 
@@ -30,7 +30,7 @@ class _Position:
 
     def advance(self, item: Item) -> None:
         if isinstance(item, Branch | Fill | Align) or not isinstance(
-            item, Bytes | Values | Code | Label
+            item, Bytes | Value | Code | Label
         ):
             size = None
             if isinstance(item, Fill) and not any(symbols_in(item.count)):
