@@ -19,7 +19,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 
 from ..errors import StateError, UsageError
 
@@ -140,8 +139,8 @@ class HostClock(VirtualClock):
 
     The thread is created by the first ``start`` and ended by ``close``. It knows the clock by a
     weak reference only, so a clock (and the machine behind its timers) that everybody has dropped
-    goes away and takes the thread with it. It is woken through a queue that keeps the wake-up
-    until it is read: arming an earlier deadline cannot slip between its look and its sleep."""
+    goes away and takes the thread with it. It sleeps on a bell that stays rung until it is heard:
+    arming an earlier deadline cannot slip between its look and its sleep."""
 
     def __init__(self, lock: threading.RLock) -> None:
         super().__init__()
@@ -150,7 +149,7 @@ class HostClock(VirtualClock):
         # tuple, replaced whole, so that now() may be called from any thread.
         self._time: tuple[int, int | None] = (0, None)
         self._closed = False
-        self._wakeups: SimpleQueue[None] = SimpleQueue()
+        self._bell = _Bell()
         self._wakes_at = NEVER       # when the thread will look by itself
         self._thread: threading.Thread | None = None
 
@@ -176,10 +175,10 @@ class HostClock(VirtualClock):
             if not self.running:
                 self._time = (self._time[0], time.perf_counter_ns())
             if self._thread is None:
-                wake = self._wakeups
+                bell = self._bell
                 self._thread = threading.Thread(
                     target=_serve, name="tcglite-clock", daemon=True,
-                    args=(weakref.ref(self, lambda _: wake.put(None)), wake, self._lock))
+                    args=(weakref.ref(self, lambda _: bell.ring()), bell, self._lock))
                 self._thread.start()
             self._wake()
 
@@ -206,8 +205,8 @@ class HostClock(VirtualClock):
         super()._rearmed()
 
     def _wake(self) -> None:
-        self._wakes_at = -NEVER      # it is about to look: one wake-up is enough
-        self._wakeups.put(None)
+        self._wakes_at = -NEVER      # it is about to look: one ring is enough
+        self._bell.ring()
 
     def _look(self) -> float | None:
         """Fire what is due (lock held); seconds until the next look, None for "when woken"."""
@@ -223,15 +222,33 @@ class HostClock(VirtualClock):
         return min(max(deadline - self.now(), 0) / 1e9, _LONGEST_SLEEP)
 
 
-def _serve(ref: weakref.ref[HostClock], wakeups: SimpleQueue[None], lock: threading.RLock) -> None:
+class _Bell:
+    """A binary semaphore that anybody may ring, a finaliser too: ringing takes no lock.
+
+    (Event and Condition do take one; SimpleQueue does not, but in Python 3.11 its ``get`` with a
+    timeout of some microseconds may wait for ever.)"""
+
+    def __init__(self) -> None:
+        self._silent = threading.Lock()
+        self._silent.acquire()
+
+    def ring(self) -> None:
+        try:
+            self._silent.release()
+        except RuntimeError:         # rung already, and not heard yet
+            pass
+
+    def wait(self, timeout: float | None) -> None:
+        """Until rung, or for ``timeout`` seconds; None: for as long as it takes."""
+        self._silent.acquire(timeout=-1 if timeout is None else timeout)
+
+
+def _serve(ref: weakref.ref[HostClock], bell: _Bell, lock: threading.RLock) -> None:
     """The clock's thread: look, sleep, look. A function, so that it holds no reference to the
     clock while it sleeps."""
     timeout: float | None = None
     while True:
-        try:
-            wakeups.get(timeout=timeout)
-        except Empty:
-            pass
+        bell.wait(timeout)
         with lock:
             clock = ref()
             if clock is None or clock._closed:
