@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tcglite import guests
 from tcglite.errors import TcgliteError, UsageError
 from tcglite.machine import Machine
 from tcglite.target.names import REG_NAMES
@@ -116,7 +117,8 @@ def compare(guest: str, insns: int = 2000, start: int = 200, every: int = 20,
     if min(insns, every) < 1 or start < 0:
         raise UsageError(f"insns={insns}, every={every}, start={start}: expected positive numbers")
     size = 8 << 20
-    with Machine(guest, backend=backend, memory="8M", trace=None) as machine:
+    image = guests.load(guest) if guest in guests.names() else guest
+    with Machine(image, backend=backend, memory="8M") as machine:
         if start:
             machine.run(max_insns=start, timeout=20)
         twin = Twin(machine, bytes(machine.memory[RAM_BASE:RAM_BASE + size]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 
 class Live(Protocol):
@@ -29,8 +29,7 @@ def this_cell(kind: str) -> str:
     newest panel of a kind replaces the one before."""
     if "IPython" in sys.modules:
         from IPython import get_ipython
-        shell = get_ipython()
-        kernel = getattr(shell, "kernel", None)
+        kernel: Any = getattr(get_ipython(), "kernel", None)
         parent = kernel.get_parent() if hasattr(kernel, "get_parent") else {}
         cell = (parent or {}).get("metadata", {}).get("cellId")
         if cell:
