@@ -351,6 +351,73 @@ def test_svg_is_valid_and_small_enough(name, picture):
     assert not re.search(r"https?://(?!www\.w3\.org)", svg), "nothing from anywhere else"
 
 
+def test_a_long_handler_is_left_out_around_a_mark_but_not_from_the_text():
+    tape = Tape()
+    warm(tape)
+    start = tape.run(1)
+    tape.kick("mtip", start + 3)
+    tape.refuse(2)
+    tape.take(7, 0x8000_005C)
+    for k in range(20):
+        tape.translate(30 + k, 0x8000_0400 + 16 * k, 4)
+        tape.run(30 + k, "loop")
+        tape.leave("slot", 30 + k, 0)
+    handler(tape)
+    picture = layout(tape.events, window=-1)
+    (skip,) = of(picture, shapes.Skip)
+    assert skip.blocks == 18
+    assert skip.insns == 72
+    assert len(of(picture, shapes.Arc)) == 1
+    assert "○T" in to_text(picture)
+    assert not of(layout(tape.events), shapes.Skip)
+
+
+def test_a_machine_says_that_it_left_the_code_before_it_says_which_block_refused():
+    turned = first_interrupt()
+    at = next(k for k, e in enumerate(turned) if isinstance(e, ev.Refused))
+    turned[at : at + 2] = [turned[at + 1], turned[at]]
+    assert layout(turned).shapes == layout(first_interrupt()).shapes
+
+
+def test_what_happens_before_the_first_reset_is_not_told():
+    tape = Tape()
+    tape.add(ev.BlocksFlushed, why="mechanisms changed")
+    tape.kick("mtip")
+    warm(tape)
+    picture = layout(tape.events)
+    assert [mark.kind for mark in picture.marks] == ["reset"]
+    assert of(picture, shapes.Bar), "the line is high all the same"
+
+
+def test_a_pending_request_that_is_looked_at_again_and_again_is_one_mark():
+    tape = Tape()
+    warm(tape, 1)
+    tape.kick("mtip")
+    tape.refuse(1)
+    tape.add(ev.FlagCleared)
+    for _ in range(5):
+        tape.add(ev.InterruptLooked, pending=0x80, enabled=0)
+        tape.run(1, "loop")
+        tape.leave("none", 1)
+    picture = layout(tape.events)
+    assert [mark.kind for mark in picture.marks].count("looked") == 1
+    assert [step.name for step in of(picture, shapes.Step)].count("I") == 4
+
+
+def test_device_registers_have_their_names():
+    tape = Tape()
+    warm(tape, 1)
+    for device, offset, value, write in (
+        ("clint", 0x4000, 0x3E8, True), ("uart", 0, 120, True), ("plic", 4, 1, False),
+    ):  # fmt: skip
+        at = tape.run(1)
+        tape.add(
+            ev.DeviceAccess, at, device=device, offset=offset, size=4, value=value, write=write
+        )
+    texts = {text.text for text in of(layout(tape.events), shapes.Text)}
+    assert {"mtimecmp ← 0x3e8", 'uart ← "x"', "plic+0x4 → 1"} <= texts
+
+
 def node_count(picture: Layout) -> int:
     return nodes(picture.shapes)
 

@@ -29,9 +29,9 @@ class _Rows:
             return True
         return all(stop <= a or start >= b for a, b in self.used[row])
 
-    def take(self, start: float, stop: float, first: int = 0) -> int | None:
-        """The first row that is free there; None if there is none."""
-        for row in range(first, self.most):
+    def take(self, start: float, stop: float, most: int | None = None) -> int | None:
+        """The first of ``most`` rows that is free there; None if there is none."""
+        for row in range(self.most if most is None else most):
             if self.free(row, start, stop):
                 while len(self.used) <= row:
                     self.used.append([])
@@ -113,11 +113,11 @@ def _devices(lanes: Lanes, rows: _Rows, base: float, height: float) -> None:
             continue
         half = m(6)
         full = x + half + m(4) + text_width(note.text, m.small) + m(6)
-        row = rows.take(x - half, full) if full <= lanes.p.right + m(8) else None
+        row = rows.take(x - half, full, most=2) if full <= lanes.p.right + m(8) else None
         if row is not None:
-            c.text(x + half + m(3), base + row * height, note.text, role="muted")
+            c.text(x + half + m(3), base + row * height, note.text, role="muted", halo=True)
         else:
-            row = rows.take(x - half, x + half)
+            row = rows.take(x - half, x + half, most=2)
         if row is not None and note.kind == "device":
             y = base + row * height - m(4)
             c.middle.append(Mark(x=x, y=y, kind="device", size=m(6), font=m.small))

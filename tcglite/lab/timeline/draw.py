@@ -315,6 +315,17 @@ def _fold(s: shapes.Fold) -> Iterator[Primitive]:
     )  # fmt: skip
 
 
+def _skip(s: shapes.Skip) -> Iterator[Primitive]:
+    unit = s.size / 12
+    yield Rectangle(
+        s.x + 3 * unit, s.y, s.w - 6 * unit, s.h, "paper", "muted", 1.2 * unit,
+        (2 * unit, 3 * unit), radius=6 * unit,
+    )  # fmt: skip
+    middle = s.x + s.w / 2
+    yield Label(middle, s.y + s.h * 0.42, f"{s.blocks} blocks", s.size, "ink", "middle", bold=True)
+    yield Label(middle, s.y + s.h * 0.78, f"{s.insns} instr.", s.size, "ink", "middle")
+
+
 def _text(s: shapes.Text) -> Iterator[Primitive]:
     yield Label(s.x, s.y, s.text, s.size, s.role, s.anchor, s.bold, "paper" if s.halo else "")
 
@@ -372,6 +383,7 @@ _DRAW: dict[type[shapes.Shape], Callable[[Any], Iterator[Primitive]]] = {
     shapes.Tie: _tie,
     shapes.Bracket: _bracket,
     shapes.Fold: _fold,
+    shapes.Skip: _skip,
     shapes.Text: _text,
     shapes.Tick: _tick,
     shapes.Rule: _rule,

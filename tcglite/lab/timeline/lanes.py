@@ -18,6 +18,7 @@ from tcglite.lab.timeline.shapes import (
     Roof,
     Rule,
     Seam,
+    Skip,
     Stem,
     Step,
     Strip,
@@ -203,6 +204,13 @@ class Lanes:
         if boundaries:
             at = tuple(round(x, 2) for x in boundaries)
             c.middle.append(Notches(x=at[0], y=self.box_y, h=m(5), at=at))
+        for skip in self.p.skips:
+            c.middle.append(
+                Skip(
+                    x=skip.x, y=self.box_y, w=skip.w, h=m.box, blocks=skip.blocks,
+                    insns=skip.insns, size=m.small,
+                )
+            )  # fmt: skip
         for fold in self.p.folds:
             c.middle.append(
                 Fold(
@@ -238,13 +246,16 @@ class Lanes:
         if part.executed < part.count:
             caption = f"{part.executed}/{part.count}"
         inside = self.fits(number, part)
-        if not inside or text_width(caption, m.small) + m(16) > w:
+        done = part.executed * self.p.ppi
+        # Where a block broke off stands a sign; the caption needs room beside it.
+        room = max(w - done - m(2), done - m(10)) if done < w else w
+        if not inside or text_width(caption, m.small) + m(16) > room:
             caption = ""
         self.c.middle.append(
             Box(
                 x=x, y=self.box_y, w=w, h=m.box, tb=part.tb, name=name,
                 colour=self.story.letters.index(part.tb), count=part.count,
-                executed=part.executed, done=part.executed * self.p.ppi,
+                executed=part.executed, done=done,
                 label="inside" if inside else "above", caption=caption,
                 edge="saw" if part.cut else "", size=m.big,
             )
@@ -311,7 +322,7 @@ class Lanes:
                 )  # fmt: skip
             done = {
                 "E": part.exception,
-                "I": part.looked == "none",
+                "I": part.looked in ("none", "again"),
                 "F": part.found,
                 "T": part.translated > 0,
             }

@@ -20,6 +20,7 @@ from tcglite.lab.timeline.placing import (
     Window,
     place,
     select,
+    skipped,
 )
 from tcglite.lab.timeline.reading import read
 from tcglite.lab.timeline.shapes import Layout, MarkInfo, Shape
@@ -46,7 +47,8 @@ def layout(
     ``width``: pixels to fit into; many single boxes may need up to three times as much.
     ``window``: None shows everything; a number the surroundings of that mark of
     ``Layout.marks`` (negative from the end), at least ``span`` blocks and the interrupt's whole
-    way; a pair the instructions from the first to before the second.
+    way, without the dull part of a long handler; a pair the instructions from the first to
+    before the second.
     ``tasks``: name -> (first address, end address) of each task's code, for a strip on top.
     ``scale``: size of everything; None is the lab's own (``lab.present()``).
     ``letters``: the letters of earlier pictures, to be kept.
@@ -64,7 +66,8 @@ def layout(
     if not len(cells):
         return _finish(*crowd.empty(story, width, m), story, range(0))
     if len(cells) <= SINGLE:
-        placing = place(story, cells, width, m, folding=False)
+        skips = skipped(story, cells) if isinstance(window, int) else ()
+        placing = place(story, cells, width, m, folding=False, skips=skips)
         assert placing is not None
         shapes, size = _single(story, placing, width, m, tasks)
         if nodes(shapes) <= NODES - _RESERVE:

@@ -49,7 +49,7 @@ WORDS = {
     "unexpected": "a fault inside a block; the rest did not run",
     "dropped": "a block was thrown away, its code changed",
     "rewound": "rewound to a device access, which then runs alone",
-    "cut": "cut at the deadline: the first 2 of 7 instructions",
+    "cut": "cut to fit the budget: the first 2 of 7 instructions",
     "sleep": "wfi: the guest sleeps",
     "reset": "the guest was reset",
 }
@@ -130,7 +130,7 @@ class _Sample:
         m = self.m
         return Ghost(
             x=self.x + m(14), y=self.y + m(2), w=m(38), h=m(44), tb=1, name="B", caption="0/7",
-            size=m(16.5),
+            size=m(18),
         )  # fmt: skip
 
     def letters(self) -> list[Shape]:

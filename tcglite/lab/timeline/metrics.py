@@ -65,6 +65,10 @@ class Metrics:
         return 34 * self.scale
 
     @property
+    def skip(self) -> float:
+        return 84 * self.scale
+
+    @property
     def box(self) -> float:
         """Height of a block."""
         return 48 * self.scale

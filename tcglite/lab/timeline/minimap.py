@@ -42,16 +42,16 @@ def minimap(canvas: Canvas, story: Story, parts: range, right: float) -> None:
     visits = sum(isinstance(part, Visit) for part in story.parts)
     text = (
         f"{number_text(sum(run.executed for run in runs))} instructions · "
-        f"{number_text(len(runs))} blocks run · {number_text(visits)} visits to the loop"
+        f"{number_text(len(runs))} blocks run · {number_text(visits)} loop visits"
     )
     c.text(left, c.y, text, role="muted")
-    x = left + text_width(text, m.small) + m(24)
+    x = left + text_width(text, m.small) + m(18)
     counts = Counter(mark.kind for mark in story.marks)
     for kind in SIGNS:
         if not counts[kind]:
             continue
         label = f"× {counts[kind]:,}"
-        room = m(22) + text_width(label, m.small) + m(16)
+        room = m(22) + text_width(label, m.small) + m(12)
         if x + room > right + m(10):
             x = left
             c.y += m(21)

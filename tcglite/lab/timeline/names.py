@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tcglite.lab.theme import letter
-from tcglite.trace.events import BlockRun, BlockTranslated, Event, Refused
+from tcglite.trace.events import BlockRun, BlockTranslated, DeviceAccess, Event, Refused
 
+REGISTERS = {
+    ("clint", 0): "msip",
+    ("clint", 0x4000): "mtimecmp",
+    ("clint", 0xBFF8): "mtime",
+    ("uart", 0): "uart",
+}
 PRIMES = ("", "′", "″", "‴")
 
 INTERRUPTS = {1: "S software", 3: "software", 5: "S timer", 7: "timer", 9: "S external"}
@@ -37,6 +43,15 @@ def interrupt_name(cause: int) -> str:
 def exception_name(cause: int) -> str:
     """mcause of an exception as words: 8 is "ecall from U"."""
     return EXCEPTIONS.get(cause, f"exception {cause}")
+
+
+def device_text(event: DeviceAccess) -> str:
+    """``mtimecmp ← 0x3e8``, ``uart ← "x"``: the registers that the guests use have names."""
+    name = REGISTERS.get((event.device, event.offset), f"{event.device}+{event.offset:#x}")
+    value = str(event.value) if event.value < 10 else f"{event.value:#x}"
+    if name == "uart" and 32 < event.value < 127:
+        value = f'"{chr(event.value)}"'
+    return f"{name} {'←' if event.write else '→'} {value}"
 
 
 def line_cause(line: str) -> int:

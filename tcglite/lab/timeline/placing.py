@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tcglite.errors import UsageError
@@ -14,6 +15,8 @@ SINGLE = 60  # so many boxes are drawn one by one
 FOLDED = 2000  # so many are run-length coded; above that, density columns
 DRAWN = 80  # so many boxes may remain after folding
 LEAD = 3  # blocks shown before an interrupt was raised
+SKIP = 4  # so many blocks without a mark may be left out around a mark …
+SKIP_FROM = 14  # … if there are more blocks than that
 
 Window = int | tuple[int, int] | None
 
@@ -30,6 +33,16 @@ class FoldPlace:
 
 
 @dataclass(slots=True)
+class SkipPlace:
+    """Cells without a mark between those that a mark's picture is about."""
+
+    x: float
+    w: float
+    blocks: int
+    insns: int
+
+
+@dataclass(slots=True)
 class Placing:
     """x and width of each part shown."""
 
@@ -39,7 +52,7 @@ class Placing:
     right: float
     at: dict[int, tuple[float, float]] = field(default_factory=dict)
     folds: list[FoldPlace] = field(default_factory=list)
-    cells: list[int] = field(default_factory=list)
+    skips: list[SkipPlace] = field(default_factory=list)
 
     def x(self, point: Point, story: Story) -> float | None:
         """The pixel of a point; None if its part is not shown."""
@@ -150,16 +163,46 @@ def _look(part: Part, story: Story) -> object:
     return (part.reason, part.translated, part.patched, part.looked, part.exception, part.refills)
 
 
-def place(story: Story, cells: range, width: float, m: Metrics, folding: bool) -> Placing | None:
-    """Give every shown part its x and width; None if that would be too many boxes."""
-    repeats = []
-    if folding and len(cells):
-        repeats = [
-            (r.start + cells.start, r.length, r.times) for r in fold(tokens(story, cells))
-        ]
+def skipped(story: Story, cells: range) -> list[range]:
+    """Runs of at least :data:`SKIP` cells that no mark, arc, handler's edge or edge of the window
+    is near: a long handler in the picture of its interrupt."""
+    if len(cells) <= SKIP_FROM:
+        return []
+    near = {cells.start, cells.start + 1, cells.stop - 2, cells.stop - 1}
+    parts = [mark.at.part for mark in story.marks]
+    parts += [part for arc in story.arcs for part in arc]
+    for handler in story.handlers:
+        parts.append(handler.start.part)
+        if handler.end is not None:
+            parts.append(handler.end.part)
+    for part in parts:
+        cell = cell_of(story, part)
+        near.update((cell - 1, cell, cell + 1))
+    found: list[range] = []
+    start = None
+    for cell in range(cells.start, cells.stop + 1):
+        if cell not in near and cell < cells.stop:
+            start = cell if start is None else start
+        elif start is not None:
+            if cell - start >= SKIP:
+                found.append(range(start, cell))
+            start = None
+    return found
+
+
+def place(
+    story: Story, cells: range, width: float, m: Metrics, folding: bool,
+    skips: Sequence[range] = (),
+) -> Placing | None:  # fmt: skip
+    """Give every shown part its x and width; None if that would be too many boxes. ``skips``:
+    cells that are not drawn."""
+    if folding:
+        repeats = [(r.start + cells.start, r.length, r.times) for r in fold(tokens(story, cells))]
     else:
-        repeats = [(c, 1, 1) for c in cells]
-    drawn = [c for start, length, _ in repeats for c in range(start, start + length)]
+        hidden = {cell for skip in skips for cell in skip}
+        repeats = [(c, 1, 1) for c in cells if c not in hidden]
+        repeats = sorted([*repeats, *((skip.start, len(skip), 0) for skip in skips)])
+    drawn = [c for start, length, n in repeats if n for c in range(start, start + length)]
     if folding and len(drawn) > DRAWN:
         return None
     widths = {Visit: m.gutter, Ghost: m.ghost, Gap: m.gap}
@@ -172,6 +215,7 @@ def place(story: Story, cells: range, width: float, m: Metrics, folding: bool) -
             else:
                 fixed += widths[type(part)]
     fixed += sum(fold_extra(times, m) for _, _, times in repeats if times > 1)
+    fixed += m.skip * len(skips)
     left = m.names
     budget = max(width - left - m(26), m(120))
     fit = (budget - fixed) / max(insns, 1)
@@ -183,10 +227,15 @@ def place(story: Story, cells: range, width: float, m: Metrics, folding: bool) -
     x = left
     for start, length, times in repeats:
         begin = x
+        if not times:
+            runs = [run for c in range(start, start + length) if (run := story.run(c))]
+            insns = sum(run.executed for run in runs)
+            placing.skips.append(SkipPlace(x, m.skip, len(runs), insns))
+            x += m.skip
+            continue
         if times > 1:
             x += m(5)
         for c in range(start, start + length):
-            placing.cells.append(c)
             for k in story.cells[c]:
                 part = story.parts[k]
                 w = part.count * ppi if isinstance(part, Run) else widths[type(part)]

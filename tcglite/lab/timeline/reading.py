@@ -7,6 +7,7 @@ from typing import Any
 
 from tcglite.lab.timeline.names import (
     Letters,
+    device_text,
     exception_name,
     interrupt_name,
     line_cause,
@@ -50,6 +51,7 @@ class _Reader:
         self.stack: list[tuple[Handler, bool | None]] = []
         self.waiting: dict[int, list[int]] = {}  # tb -> ghosts without their next real run
         self.cuts: list[Mark] = []  # deadline cuts whose short block has not run yet
+        self.refusing: ev.LoopExit | None = None  # left for a refusal that comes next
         handlers: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.BlockRun: self.ran,
             ev.BlockTranslated: self.translated,
@@ -78,6 +80,9 @@ class _Reader:
         self.handlers = handlers
 
     def take(self, event: ev.Event) -> None:
+        if self.refusing is not None and not isinstance(event, ev.Refused):
+            self.in_loop(self.refusing).reason = "refused"
+            self.refusing = None
         handler = self.handlers.get(type(event))
         if handler is not None:  # a patch undone shows in what follows it
             handler(event)
@@ -192,7 +197,10 @@ class _Reader:
         self.in_loop(event).translated += 1
 
     def loop_exit(self, event: ev.LoopExit) -> None:
-        self.in_loop(event).reason = event.reason
+        if event.reason == "refused":
+            self.refusing = event  # the ghost stands before the visit that it leads to
+        else:
+            self.in_loop(event).reason = event.reason
 
     def refused(self, event: ev.Refused) -> None:
         entry = "chain"
@@ -215,6 +223,9 @@ class _Reader:
             ),
             flagged[-1] if flagged and event.cause == "flag" else None,
         )
+        if self.refusing is not None:
+            self.in_loop(self.refusing).reason = "refused"
+            self.refusing = None
 
     def patched(self, event: ev.ChainPatched) -> None:
         self.in_loop(event).patched += 1
@@ -252,12 +263,16 @@ class _Reader:
         self.story.strips.append(Change("exit flag", 0, self.here(event, 0.4)))
 
     def looked(self, event: ev.InterruptLooked) -> None:
-        self.in_loop(event).looked = "masked"
+        visit = self.in_loop(event)
+        if visit.looked != "none":
+            # It looks on each visit while anything is pending; the story is the look after a kick.
+            visit.looked = "again"
+            return
+        visit.looked = "masked"
         causes = [c for c in self.open if c is not None and event.pending >> c & 1]
-        if not causes and event.pending > 0:
-            causes = [event.pending.bit_length() - 1]
-        journey = self.journey(causes[-1]) if causes else None
-        waits = ", ".join(interrupt_name(c) for c in causes) or "nothing"
+        journey = self.open[causes[-1]] if causes else None
+        pending = [c for c in range(event.pending.bit_length()) if event.pending >> c & 1]
+        waits = ", ".join(interrupt_name(c) for c in causes or pending) or "nothing"
         text = f"looked, not enabled: {waits} waits"
         self.add_mark(Mark("looked", self.here(event), text), journey)
 
@@ -274,7 +289,9 @@ class _Reader:
         text = f"taken, mepc={self.story.letters.at(event.epc)}"
         name = interrupt_name(event.cause)
         self.add_mark(Mark("taken", at, text, detail=name), journey)
-        self.enter_handler(at, name, self.enabled is not False)
+        if self.enabled is None:
+            self.set_enabled(True, at)
+        self.enter_handler(at, name, True)
 
     def exception(self, event: ev.ExceptionRaised) -> None:
         self.in_loop(event).exception = True
@@ -305,6 +322,11 @@ class _Reader:
         self.set_enabled(event.enabled, self.here(event))
 
     def set_enabled(self, enabled: bool, at: Point) -> None:
+        """The first value known is taken to hold since the recording began."""
+        if self.enabled is None:
+            self.enabled = enabled
+            start = Point(0, 0.0, self.story.first)
+            self.story.strips.append(Change("enabled", int(self.enabled), start))
         if enabled != self.enabled:
             self.enabled = enabled
             self.story.strips.append(Change("enabled", int(enabled), at))
@@ -330,7 +352,7 @@ class _Reader:
     def deadline_cut(self, event: ev.DeadlineCut) -> None:
         self.in_loop(event)
         name = self.story.letters.name(event.tb)
-        text = f"{name} cut at the deadline: its first {event.keep} of {event.count}"
+        text = f"{name} cut to fit the budget: its first {event.keep} of {event.count}"
         self.cuts.append(Mark("cut", self.here(event, 0.7), text, cut=event.keep))
 
     def io_recompile(self, event: ev.IoRecompile) -> None:
@@ -339,8 +361,7 @@ class _Reader:
         self.add_mark(Mark("rewound", at, text))
 
     def device(self, event: ev.DeviceAccess) -> None:
-        arrow = "←" if event.write else "→"
-        text = f"{event.device}+{event.offset:#x} {arrow} {event.value:#x}"
+        text = device_text(event)
         self.story.notes.append(Note("device", self.here(event), text))
 
     def halted(self, event: ev.Halted) -> None:
@@ -352,7 +373,15 @@ class _Reader:
         self.story.notes.append(Note("woken", self.here(event, 0.8), "woken"))
 
     def reset(self, event: ev.Reset) -> None:
+        if not any(isinstance(part, Run) for part in self.story.parts):
+            # What led to the first reset is the making of the machine, not its story.
+            self.story.marks.clear()
+            self.story.journeys.clear()
+            self.story.strips.clear()
+            self.enabled = None
+        self.open.clear()
         self.in_loop(event)
         self.last_run = None  # the count starts again at 0: not a gap
         self.next_i = 0 if event.insns is None else event.insns
+        self.set_enabled(False, self.here(event))
         self.add_mark(Mark("reset", self.here(event), f"reset, pc={event.pc:#x}", detail="reset"))

@@ -167,6 +167,15 @@ class Fold(Shape):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Skip(Shape):
+    """Blocks left out because nothing happened in them; not to scale."""
+
+    blocks: int
+    insns: int
+    size: float = 12.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Text(Shape):
     """A text; y is its baseline. ``w`` is its measured width. ``role``: its colour."""
 

@@ -38,7 +38,7 @@ class Visit:
     found: bool = False
     translated: int = 0
     patched: int = 0
-    looked: str = ""  # "", "none", "masked" or "taken"
+    looked: str = ""  # "", "none", "again", "masked" or "taken"
     exception: bool = False
     sleep: bool = False
     refills: int = 0
