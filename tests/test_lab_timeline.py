@@ -333,8 +333,8 @@ def test_texts_are_large_inside_the_picture_and_do_not_overlap(name, picture):
                 labels.append((left, p.y - p.size * 0.73, left + wide, p.y, p))
     for left, top, right, bottom, p in labels:
         assert p.size >= 12, p
-        assert left >= 0 and right <= picture.width + 1, p
-        assert top >= 0 and bottom <= picture.height, p
+        assert 0 <= left <= right <= picture.width + 1, p
+        assert 0 <= top <= bottom <= picture.height, p
     for a, b in combinations(labels, 2):
         apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
         assert apart, f"{a[4].text!r} at {a[:4]} overlaps {b[4].text!r} at {b[:4]}"

@@ -56,7 +56,7 @@ def test_files(tmp_path, ending, magic):
 
 
 def test_wrong_file_names_are_one_line_errors(tmp_path):
-    with pytest.raises(UsageError, match="ending in .png or .svg"):
+    with pytest.raises(UsageError, match=r"ending in \.png or \.svg"):
         save_timeline([], tmp_path / "picture.gif")
     with pytest.raises(UsageError, match="No such file"):
         save_timeline([], tmp_path / "nowhere" / "picture.svg")
@@ -79,7 +79,8 @@ def test_the_theme_follows_the_page_or_is_fixed():
 def test_html_has_caption_and_text_twin_and_escapes_what_it_is_given():
     page = timeline_html(first_interrupt(), caption="a < b")
     assert "<figcaption>a &lt; b</figcaption>" in page
-    assert "<details>" in page and "①◆ i=55" in page
+    assert "<details>" in page
+    assert "①◆ i=55" in page
     assert "<script" not in page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from xml.etree import ElementTree
 
 from hypothesis import HealthCheck, given, settings
@@ -90,7 +91,7 @@ def check(picture: shapes.Layout, width: float) -> None:
         for s in picture.shapes
         if isinstance(s, shapes.Box | shapes.Ghost) and s.w > 0
     )
-    for (_, end), (start, _) in zip(row, row[1:], strict=False):
+    for (_, end), (start, _) in pairwise(row):
         assert end <= start + 0.02, "two boxes overlap"
     drawn: Counter[str] = Counter()
     for shape in picture.shapes:

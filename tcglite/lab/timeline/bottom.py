@@ -133,11 +133,17 @@ def routes(lanes: Lanes) -> None:
         spots = [(mark, lanes.spots[id(mark)]) for mark in marks if id(mark) in lanes.spots]
         if not spots:
             continue
-        points = [spots[0][1]]
-        previous = spots[0][0].kind
-        for mark, (x, y) in spots[1:]:
+        points: list[tuple[float, float]] = []
+        previous = ""
+        for mark, (x, y) in spots:
+            if not points:
+                points.append((x, y))
+                previous = mark.kind
+                continue
             if (x, y) == points[-1]:
                 continue
+            if previous == "flag":  # on from the foot of its pole, below its cloth
+                points.append((points[-1][0], points[-1][1] + lanes.m(7)))
             last_x, last_y = points[-1]
             if last_x != x and last_y != y:
                 # A refused block's ✕ leaves downwards, everything else along its own row.

@@ -373,7 +373,7 @@ class Lanes:
         if mark.kind == "raised":
             return rows.get(f"line {mark.lane}", rows.get("line", 0.0))
         if mark.kind == "flag":
-            return rows["exit flag"]
+            return rows["exit flag"] - m(4)
         if mark.kind in CODE_MARKS and inside:
             return self.box_y + m.box * 0.78
         if mark.kind in HELPER_MARKS:

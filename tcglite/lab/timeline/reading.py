@@ -51,6 +51,7 @@ class _Reader:
         self.stack: list[tuple[Handler, bool | None]] = []
         self.waiting: dict[int, list[int]] = {}  # tb -> ghosts without their next real run
         self.cuts: list[Mark] = []  # deadline cuts whose short block has not run yet
+        self.is_cut: dict[int, bool] = {}
         self.refusing: ev.LoopExit | None = None  # left for a refusal that comes next
         handlers: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.BlockRun: self.ran,
@@ -179,10 +180,10 @@ class _Reader:
             self.visit.found = True
         if parts and i != self.next_i and self.last_run is not None:
             parts.append(Gap(max(i - self.next_i, 0), self.next_i))
-        name = self.story.letters.name(event.tb)
-        parts.append(
-            Run(event.tb, event.pc, event.count, event.executed, event.entry, i, "[" in name)
-        )
+        cut = self.is_cut.get(event.tb)
+        if cut is None:
+            cut = self.is_cut[event.tb] = "[" in self.story.letters.name(event.tb)
+        parts.append(Run(event.tb, event.pc, event.count, event.executed, event.entry, i, cut))
         self.visit = None
         self.last_run = len(parts) - 1
         self.next_i = i + event.executed
