@@ -89,12 +89,16 @@ def _statement(unit: Unit, tokens: list[Token]) -> None:
 def _instruction(unit: Unit, head: Token, operands: list[list[Token]]) -> None:
     if head.text in ("unimp", "c.unimp") and not operands and (unit.rvc or head.text[0] == "c"):
         unit.emit_unimp()
-    elif head.text in PSEUDO and (
-        head.text not in ROWS or (len(operands) > 1 and shape_of(operands[1]) == "expr")
-    ):
+    elif head.text in PSEUDO and (head.text not in ROWS or _at_symbol(head.text, operands)):
         assemble_pseudo(unit, head, operands)
     else:
         assemble_instruction(unit, head, operands)
+
+
+def _at_symbol(name: str, operands: list[list[Token]]) -> bool:
+    """Is this load or store the pseudo-instruction, with a symbol instead of offset(register)?"""
+    (form,), _ = PSEUDO[name]
+    return len(operands) == len(form) and shape_of(operands[1]) == "expr"
 
 
 def _rank(section: Section) -> tuple[int, int]:
@@ -113,19 +117,12 @@ def _emit(section: Section) -> bytes:
     return b"".join(item.emit() for item in section.items)
 
 
-def _made(section: Section) -> ElfSection:
-    return ElfSection(
-        section.name, section.address, section.size, _emit(section),
-        section.alignment, section.is_code, section.is_writable,
-    )  # fmt: skip
-
-
 def _elf_symbols(unit: Unit, sections: list[Section]) -> list[ElfSymbol]:
     """All named labels and variables; names that start with .L stay inside, as everywhere."""
     numbers = {section.name: n for n, section in enumerate(sections, 1)}
     result = []
     for key, symbol in unit.symbols.items():
-        if symbol.defined and key.isascii() and " " not in key and not key.startswith(".L"):
+        if symbol.defined and " " not in key and not key.startswith(".L"):
             size = 0 if symbol.size is None else value_of(symbol.size)
             place = numbers.get(symbol.section) if symbol.section else None
             result.append(
@@ -155,11 +152,23 @@ def assemble(
             _statement(unit, tokens)
         sections = sorted(unit.sections.values(), key=_rank)
         layout(sections, origin)
-        made = [_made(section) for section in sections if section.size]
-        kept = [section for section in sections if section.size]
-        elf_symbols = _elf_symbols(unit, kept)
+        data = {section.name: _emit(section) for section in sections}
+        sections = [section for section in sections if section.size]
+        elf_symbols = _elf_symbols(unit, sections)
     except SyntaxFault as fault:
         raise AsmError(fault.message, fault.tokens, source) from None
+    made = [
+        ElfSection(
+            section.name,
+            section.address,
+            section.size,
+            data[section.name],
+            section.alignment,
+            section.is_code,
+            section.is_writable,
+        )
+        for section in sections
+    ]
     values = {symbol.name: symbol.value for symbol in elf_symbols}
     lines = {
         item.address: item.tokens[0].line

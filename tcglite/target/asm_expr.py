@@ -36,7 +36,7 @@ class AsmError(TcgliteError):
         self.column = tokens[0].column if tokens else 0
         text = message
         if tokens:
-            line = source.splitlines()[self.line - 1]
+            line = source.split("\n")[self.line - 1].rstrip("\r")
             last = [token for token in tokens if token.line == self.line][-1]
             width = max(last.column + len(last.text) - self.column, 1)
             margin = re.sub(r"[^\t]", " ", line[: self.column])
@@ -62,10 +62,10 @@ _WORDS = re.compile(
         | '(?:\\.|[^'\\\n])')
     | (?P<str>"(?:\\.|[^"\\\n])*")
     | (?P<name>[A-Za-z_.$][\w.$]*)
-    | (?P<op><<|>>|[-+*/%&|^~()!,:=@])
+    | (?P<op><<|>>|[-+*%&|^~()!,:=@]|/(?!\*))
     | (?P<bad>/\* | ["'] | \w+ | .)
     """,
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE | re.DOTALL | re.ASCII,
 )
 
 _BAD_WORD = {
@@ -127,14 +127,20 @@ def unquote(token: Token) -> bytes:
 def number(token: Token) -> int:
     """The value of an `int` token."""
     text = token.text
+    if len(text) > 80:
+        raise SyntaxFault("this number does not fit in 64 bits", [token])
     if text[0] == "'":
         value = unquote(token)
         if len(value) != 1:
             raise SyntaxFault("a character constant is one byte", [token])
         return value[0]
     if text[:2] in ("0x", "0X", "0b", "0B"):
-        return int(text, 0)
-    return int(text, 8 if text[0] == "0" else 10)
+        result = int(text, 0)
+    else:
+        result = int(text, 8 if text[0] == "0" else 10)
+    if result >> 64:
+        raise SyntaxFault("this number does not fit in 64 bits", [token])
+    return result
 
 
 class Symbol:
@@ -172,6 +178,11 @@ class Expr:
     left: Expr | None
     right: Expr | None
     tokens: tuple[Token, ...]
+    parts: int = 1
+    """Numbers, symbols and operators in it; bounded, so that no input exhausts the host."""
+
+
+_MAX_PARTS = 200
 
 
 def constant(value: int) -> Expr:
@@ -256,6 +267,7 @@ class Parser:
         self.tokens = tokens
         self.at = 0
         self.symbol = symbol
+        self.operands = 0
 
     def peek(self) -> str:
         """The next word if it is an operator, else the empty string."""
@@ -269,10 +281,24 @@ class Parser:
         while (op := self.peek()) in _BINARY and _BINARY[op][0] >= strength:
             self.at += 1
             right = self.expression(_BINARY[op][0] + 1)
-            left = Expr(op, 0, None, left, right, tuple(self.tokens[start : self.at]))
+            left = self._combine(op, left, right, self.tokens[start : self.at])
         return left
 
+    def _combine(self, op: str, left: Expr, right: Expr | None, tokens: list[Token]) -> Expr:
+        parts = 1 + left.parts + (right.parts if right else 0)
+        if parts > _MAX_PARTS:
+            raise SyntaxFault("this expression is too long", tokens[:1])
+        expr = Expr(op, 0, None, left, right, tuple(tokens), parts)
+        if left.op == "num" and (right is None or right.op == "num"):
+            value = evaluate(expr)
+            assert value is not None
+            return Expr("num", value, None, None, None, tuple(tokens))
+        return expr
+
     def _unary(self) -> Expr:
+        self.operands += 1
+        if self.operands > _MAX_PARTS:
+            raise SyntaxFault("this expression is too long", self.tokens[:1])
         if self.at >= len(self.tokens):
             raise SyntaxFault("an expression is missing here", self.tokens[-1:])
         token = self.tokens[self.at]
@@ -292,7 +318,7 @@ class Parser:
             return inner
         if token.text in ("-", "+", "~", "!"):
             operand = self._unary()
-            return Expr(token.text, 0, None, operand, None, (token, *operand.tokens))
+            return self._combine(token.text, operand, None, [token, *operand.tokens])
         raise SyntaxFault(f"expected a number or a symbol, got {token.text}", [token])
 
     def whole(self) -> Expr:

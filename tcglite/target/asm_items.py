@@ -7,7 +7,7 @@ with the smallest form of each branch and lets the ones that do not reach grow, 
 from __future__ import annotations
 
 from tcglite.target.asm_encode import encode, expand
-from tcglite.target.asm_expr import Expr, Symbol, SyntaxFault, Token, evaluate, symbols_in
+from tcglite.target.asm_expr import Expr, Symbol, SyntaxFault, Token, evaluate, known, symbols_in
 from tcglite.target.insns import ROWS, Field, Row
 
 
@@ -32,6 +32,10 @@ class Item:
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         """The words to show if something is wrong with it."""
+
+    def known_size(self, offset: int | None) -> int | None:
+        """The size if it is certain while reading; `offset` in the section, if that is certain."""
+        return self.size
 
     def measure(self, section: Section) -> None:
         """Set `size` for the present `address` and the present addresses of all labels."""
@@ -111,6 +115,10 @@ class Fill(Item):
         super().__init__(tokens)
         self.count, self.width, self.value = count, width, value
 
+    def known_size(self, offset: int | None) -> int | None:
+        count = known(self.count)
+        return None if count is None else max(count, 0) * self.width
+
     def measure(self, section: Section) -> None:
         count = evaluate(self.count)
         self.size = max(count or 0, 0) * self.width
@@ -139,6 +147,11 @@ class Align(Item):
         self.multiple, self.fill, self.limit, self.rvc = multiple, fill, limit, rvc
         self.code = False
 
+    def known_size(self, offset: int | None) -> int | None:
+        if offset is None or self.limit is not None:
+            return None
+        return -offset % self.multiple  # the section is aligned at least as much
+
     def measure(self, section: Section) -> None:
         self.code = section.is_code
         self.size = -self.address % self.multiple
@@ -164,6 +177,9 @@ class Org(Item):
         self.to, self.fill = to, fill
         self.gap = 0
 
+    def known_size(self, offset: int | None) -> int | None:
+        return None
+
     def measure(self, section: Section) -> None:
         to = evaluate(self.to) or 0
         if not any(symbols_in(self.to)):
@@ -179,13 +195,13 @@ class Org(Item):
         return bytes([value_of(self.fill) & 0xFF if self.fill else 0]) * self.size
 
 
-def check_fits(field: Field, value: int, name: str, tokens: list[Token], unit: str = "") -> None:
+def check_fits(field: Field, value: int, name: str, tokens: list[Token], note: str = "") -> None:
     """Raise if an immediate is out of range or not a multiple of what it must be."""
     low, high, step = field.limits()
     if value % step:
         raise SyntaxFault(f"{name}: {value} is not a multiple of {step}", tokens)
     if not low <= value <= high:
-        raise SyntaxFault(f"{name}: {value}{unit} is out of range ({low} to {high})", tokens)
+        raise SyntaxFault(f"{name}: {value} is out of range ({low} to {high}){note}", tokens)
 
 
 class Code(Item):
@@ -225,7 +241,8 @@ class Code(Item):
         value = value_of(self.expr) if self.kind == "absolute" else self.distance()
         if self.kind == "pcrel_hi":
             value = value + 0x800 & ~0xFFF
-        check_fits(self.row.field("imm"), value, self.row.name, tokens)
+        note = "" if self.kind == "absolute" else ": too far away"
+        check_fits(self.row.field("imm"), value, self.row.name, tokens, note)
         return value
 
     def emit(self) -> bytes:
@@ -254,6 +271,9 @@ class Branch(Code):
         self.rvc = rvc
         self.jump_offset = 0
         """Where the jump is, in the form with an opposite branch."""
+
+    def known_size(self, offset: int | None) -> int | None:
+        return None
 
     def _reaches(self, section: Section) -> bool:
         assert self.expr

@@ -88,10 +88,14 @@ def _wanted_shape(piece: str) -> str:
     return "freg" if piece in ("frd", "frs1", "frs2", "frs3") else "expr"
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """ " (did you mean …?)" if a known word is close."""
-    close = difflib.get_close_matches(word, list(known), 1, 0.6)
-    return f" (did you mean {close[0]}?)" if close else ""
+def suggestion(word: str, known_words: Iterable[str]) -> str:
+    """ " (did you mean …?)" if a known word is close; of equally close ones the first."""
+
+    def likeness(other: str) -> float:
+        return difflib.SequenceMatcher(None, word.lower(), other).ratio()
+
+    best = max(known_words, key=likeness)
+    return f" (did you mean {best}?)" if likeness(best) >= 0.6 else ""
 
 
 class OperandReader:
@@ -204,8 +208,8 @@ class OperandReader:
         if distance is None:
             self.open = ("pcrel", expr)
             return
-        unit = " (a number here is a distance in bytes; use a label)"
-        check_fits(row.field("imm"), distance, self.name, tokens, unit)
+        note = "; a number here is a distance in bytes, a label is clearer"
+        check_fits(row.field("imm"), distance, self.name, tokens, note)
         self.fields["imm"] = distance
 
     def _number(self, tokens: list[Token], high: int, what: str) -> int:

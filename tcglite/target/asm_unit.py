@@ -13,7 +13,7 @@ from tcglite.target.asm_expr import (
     reference,
     symbols_in,
 )
-from tcglite.target.asm_items import Align, Branch, Bytes, Code, Fill, Item, Label, Section, Value
+from tcglite.target.asm_items import Branch, Bytes, Code, Item, Label, Section
 from tcglite.target.insns import ROWS
 
 
@@ -29,21 +29,13 @@ class _Position:
         self.offset = 0
 
     def advance(self, item: Item) -> None:
-        if isinstance(item, Branch | Fill | Align) or not isinstance(
-            item, Bytes | Value | Code | Label
-        ):
-            size = None
-            if isinstance(item, Fill) and not any(symbols_in(item.count)):
-                size = (evaluate(item.count) or 0) * item.width
-            elif isinstance(item, Align) and item.limit is None and not self.stretch:
-                size = -self.offset % item.multiple
-            if size is None:
-                self.stretch += 1
-                self.offset = 0
-                return
-            self.offset += size
+        """Go past an item that has just been added."""
+        size = item.known_size(None if self.stretch else self.offset)
+        if size is None:
+            self.stretch += 1
+            self.offset = 0
         else:
-            self.offset += item.size
+            self.offset += size
 
 
 class Unit:
@@ -124,7 +116,7 @@ class Unit:
         if symbol.section is not None:
             raise SyntaxFault(f"{token.text} is already a label", [token])
         if symbol in symbols_in(expr):
-            raise SyntaxFault(f"{token.text} is defined by itself", [token])
+            raise SyntaxFault(f"{token.text} is defined in terms of itself", [token])
         symbol.token, symbol.expr = token, expr
 
     def fold(self, expr: Expr) -> int | None:
