@@ -6,6 +6,8 @@ instruction decodes to its base instruction with length 2, so that the translato
 
 from __future__ import annotations
 
+from typing import Any
+
 from tcglite.target.insns import BASE_ROWS, COMPRESSED_ROWS, Field, Row
 
 CACHE_LIMIT = 1 << 16
@@ -40,7 +42,7 @@ class Insn:
         self.row = row
         self.name = (row.base or row).name
         self.family = row.family
-        self.arg = row.arg
+        self.arg: Any = row.arg  # str or a tuple of str, as the family wants it
         self.flags = row.flags
         self.bits = bits
         self.length = row.length
