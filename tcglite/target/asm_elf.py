@@ -120,8 +120,8 @@ def write_elf(sections: list[ElfSection], symbols: list[ElfSymbol], entry: int) 
         at_name = names.add(name)
         image += bytes(-len(image) % 8)
         data = data or bytes(names.data)
-        place = (0, 0, len(image), len(data), link, info, 8, size)
-        headers.append(struct.pack("<IIQQQQIIQQ", at_name, kind, *place))
+        where = (len(image), len(data), link, info, 8, size)
+        headers.append(struct.pack("<IIQQQQIIQQ", at_name, kind, 0, 0, *where))
         image += data
     image += bytes(-len(image) % 8)
     header = struct.pack(
