@@ -142,8 +142,9 @@ class Machine:
             lambda line, level: cpu.emit(ev.LineRaised, line=line, level=level),
             on_output, symbols.get("tohost"), symbols.get("fromhost"),
         )  # fmt: skip
-        board, clock_now = self.board, self.clock.now
-        cpu.rdtime = lambda: clock_now() // 100  # 10 MHz, as mtime on this board
+        board = self.board
+        clint = board.clint
+        cpu.rdtime = lambda: clint.mtime
         self._inputs = Inputs(cpu, lambda kind, *args: _act(board, kind, *args))
         self._vcpu = VCPU(
             cpu, self.clock, self._inputs,
@@ -412,7 +413,7 @@ def _may_wake(
 
     def may_wake() -> bool:
         mie = cpu.env.mie
-        if mie & 1 << 7 and clock.deadline() is not None:
+        if mie and clock.deadline() is not None:
             return True
         m = machine()
         return bool(mie) and m is not None and m.inputs_open()

@@ -31,6 +31,7 @@ FLOORS = {
     "machine": 7,
     "crosscheck": 8,
     "lab": 9,
+    "terminal": 8,
     "cli": 10,
     "": 11,          # tcglite/__init__.py and __main__.py
     "__main__": 11,

@@ -140,7 +140,7 @@ class SoftMMU:
         """Every byte must belong to RAM or a device before the first one is touched; the fault's
         address is the first byte that does not."""
         memory = self.cpu.memory
-        for start in {addr, (addr + size - 1 & PAGE_MASK) if _crosses(addr, size) else addr}:
+        for start in (addr, addr + size - 1 & PAGE_MASK) if _crosses(addr, size) else (addr,):
             if not memory.in_ram(start & M, 1) and memory.find(start & M) is None:
                 self._fault(start & M, access, ra)
 
@@ -171,6 +171,8 @@ class SoftMMU:
             raise AssertionError
         self._io_prepare(ra)
         device, offset = found
+        if cpu.recorder.enabled:
+            cpu.stamp = cpu.insns_at(ra)  # what the device does happens here, in mid-block
         with cpu.lock:
             try:
                 if value is None:
@@ -178,17 +180,18 @@ class SoftMMU:
                 else:
                     result = value
                     device.write(offset, size, value)
+                cpu.emit(
+                    ev.DeviceAccess,
+                    device=device.name, offset=offset, size=size, value=result,
+                    write=access == WRITE,
+                )  # fmt: skip
+                return result
             except MemTxError:
-                result = None
-        if result is None:
-            self._fault(addr, access, ra)
-            raise AssertionError
-        if cpu.recorder.enabled:
-            cpu.emit_at(
-                cpu.insns_at(ra), ev.DeviceAccess,
-                device=device.name, offset=offset, size=size, value=result, write=access == WRITE,
-            )  # fmt: skip
-        return result
+                pass
+            finally:
+                cpu.stamp = None
+        self._fault(addr, access, ra)
+        raise AssertionError
 
     def _io_prepare(self, ra: int) -> None:
         """Is this the instruction that may do I/O? Else run it alone (QEMU: io_prepare)."""

@@ -17,10 +17,12 @@ from ..errors import GuestError
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Segments (address, bytes, size in memory) and the symbols of a program."""
+    """A program: ``segments`` (address, bytes, size in memory), ``code``, what of it is
+    instructions (address, bytes), and its symbols."""
 
     name: str
     segments: tuple[tuple[int, bytes, int], ...]
+    code: tuple[tuple[int, bytes], ...]
     symbols: dict[str, int] = field(default_factory=dict)
 
     def load(self, memory: AddressSpace) -> None:
@@ -58,11 +60,12 @@ def read_image(guest: Any, raw_base: int) -> Image:
         raise GuestError(f"{name} is empty")
     if data[:4] == b"\x7fELF":
         return _read_elf(name, data)
-    return Image(name, ((raw_base, data, len(data)),))
+    return Image(name, ((raw_base, data, len(data)),), ((raw_base, data),))
 
 
 def _read_elf(name: str, data: bytes) -> Image:
     from elftools.common.exceptions import ELFError
+    from elftools.elf.constants import P_FLAGS, SH_FLAGS
     from elftools.elf.elffile import ELFFile
     from elftools.elf.sections import SymbolTableSection
 
@@ -71,7 +74,7 @@ def _read_elf(name: str, data: bytes) -> Image:
         if elf.elfclass != 64 or not elf.little_endian or elf["e_machine"] != "EM_RISCV":
             kind = f"{elf.elfclass}-bit {elf['e_machine']}"
             raise GuestError(f"{name} is an ELF for {kind}; expected 64-bit little-endian RISC-V")
-        segments = []
+        segments, code = [], []
         for segment in elf.iter_segments():
             if segment["p_type"] != "PT_LOAD" or not segment["p_memsz"]:
                 continue
@@ -79,12 +82,18 @@ def _read_elf(name: str, data: bytes) -> Image:
             if len(content) != segment["p_filesz"] or len(content) > segment["p_memsz"]:
                 raise GuestError(f"{name} is truncated: a segment's bytes are missing")
             segments.append((segment["p_paddr"], content, segment["p_memsz"]))
+            if segment["p_flags"] & P_FLAGS.PF_X:
+                code.append((segment["p_paddr"], content))
+        sections = [s for s in elf.iter_sections() if s["sh_flags"] & SH_FLAGS.SHF_EXECINSTR]
+        if sections:  # a segment may have data beside its instructions
+            code = [(section["sh_addr"], section.data()) for section in sections]
         symbols = {
             symbol.name: symbol["st_value"]
             for section in elf.iter_sections()
             if isinstance(section, SymbolTableSection)
             for symbol in section.iter_symbols()
-            if symbol.name and symbol["st_info"]["type"] != "STT_FILE"
+            if symbol.name and not symbol.name.startswith(("$", ".L"))
+            and symbol["st_info"]["type"] != "STT_FILE" and symbol["st_shndx"] != "SHN_ABS"
         }
     except GuestError:
         raise
@@ -94,4 +103,4 @@ def _read_elf(name: str, data: bytes) -> Image:
         raise GuestError(f"{name} is a damaged ELF file: {type(error).__name__}") from None
     if not segments:
         raise GuestError(f"{name} has no segment to load")
-    return Image(name, tuple(segments), symbols)
+    return Image(name, tuple(segments), tuple(code), symbols)

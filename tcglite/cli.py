@@ -1,0 +1,271 @@
+"""The command ``tcglite``: run, disas, guests, lab.
+
+Exit status of ``run``: the guest's own code; 124 limit, timeout or watchdog; 123 unhandled trap,
+deadlock or reset; 125 usage or bad input; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import __version__, guests
+from .accel.mechanisms import IRQ_CHECKS, Mechanisms
+from .errors import TcgliteError, UsageError
+from .hw.loader import read_image
+from .machine import Machine, RunResult, StopReason
+from .target.disas import listing
+from .terminal import Terminal
+from .trace.log import ITEMS
+
+EXIT_LIMIT, EXIT_TRAP, EXIT_USAGE, EXIT_INTERRUPTED = 124, 123, 125, 130
+_STATUS = {
+    StopReason.MAX_INSNS: EXIT_LIMIT,
+    StopReason.TIMEOUT: EXIT_LIMIT,
+    StopReason.WATCHDOG: EXIT_LIMIT,
+    StopReason.UNHANDLED_TRAP: EXIT_TRAP,
+    StopReason.DEADLOCK: EXIT_TRAP,
+    StopReason.RESET: EXIT_TRAP,
+    StopReason.INTERRUPTED: EXIT_INTERRUPTED,
+    StopReason.PAUSED: 0,
+}
+_STATS = (
+    "tb_translated", "tb_invalidated", "loop_returns", "chain_patched", "tb_refused",
+    "interrupts_taken", "exceptions", "state_restores", "io_recompiles",
+)  # fmt: skip
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our exit status, and one line instead of a usage block."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number like 1000 or 0x3e8") from None
+
+
+def _irq(text: str) -> tuple[str, int]:
+    line, at, number = text.rpartition("@")
+    if not (line and at and number):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected LINE@INSN, like mtip@1650")
+    return line, _number(number)
+
+
+def _load(text: str) -> tuple[str, int]:
+    path, at, address = text.rpartition("@")
+    if not (path and at and address):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected FILE@ADDR, like disk.bin@0x84000000")
+    return path, _number(address)
+
+
+def _icount(text: str) -> int | None:
+    return None if text == "off" else _number(text)
+
+
+def _items(text: str) -> list[str]:
+    items = text.split(",")
+    for item in items:
+        if item not in ITEMS:
+            raise argparse.ArgumentTypeError(f"{item!r}; expected some of {','.join(ITEMS)}")
+    return items
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = _Parser(prog="tcglite", description="A RISC-V machine on a small dynamic translator.")
+    top.add_argument("--version", action="version", version=f"tcglite {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run", help="run a guest", description="Run a guest. Its console is this terminal; "
+        "Ctrl-A x leaves, Ctrl-C interrupts.", epilog="Exit status: the guest's own; 124 limit, "
+        "timeout, watchdog; 123 unhandled trap, deadlock, reset; 125 bad input; 130 Ctrl-C.",
+    )  # fmt: skip
+    add = run.add_argument
+    add("guest", metavar="GUEST", help="an ELF file, a raw image, or a bundled guest's name")
+    add("--backend", default="auto", metavar="NAME", help="auto, x86_64, python (default: auto)")
+    add("--max-insns", type=_number, metavar="N", help="stop after exactly N instructions")
+    add("--timeout", type=float, metavar="S", help="stop after S seconds")
+    add("--icount", type=_icount, metavar="SHIFT|off", help="virtual time: 2**SHIFT ns each insn")
+    add("--no-count", action="store_true", help="count nothing: faster, numbers are null")
+    add("--memory", default="64M", metavar="SIZE", help="size of RAM (default: 64M)")
+    add("--irq", type=_irq, action="append", default=[], metavar="LINE@INSN",
+        help="raise LINE (mtip, msip, meip, uart, plic:N) right after instruction INSN")  # fmt: skip
+    add("--irq-check", default="tb-start", choices=list(IRQ_CHECKS), metavar="WHERE",
+        help=f"where the engine looks for interrupts: {', '.join(IRQ_CHECKS)}")  # fmt: skip
+    add("--stdin", metavar="TEXT|-", help="type TEXT; -: what comes from standard input")
+    add("--bios", metavar="FILE", help="firmware at the base of RAM; GUEST goes to 0x80200000")
+    add("--dtb", metavar="FILE", help="device tree blob, handed to the guest in a1")
+    add("--initrd", metavar="FILE", help="(needs a generated device tree: not there yet)")
+    add("--append", metavar="TEXT", help="(needs a generated device tree: not there yet)")
+    add("--drive", metavar="FILE", help="(virtio-blk: not there yet)")
+    add("--load", type=_load, action="append", default=[], metavar="FILE@ADDR",
+        help="also load FILE (ELF or raw) at ADDR")  # fmt: skip
+    group = run.add_mutually_exclusive_group()
+    group.add_argument("--record", metavar="FILE", help="write inputs down (needs --icount)")
+    group.add_argument("--replay", metavar="FILE", help="replay them (needs --icount)")
+    add("-d", dest="log", type=_items, metavar="ITEMS", help=f"log: {','.join(ITEMS)}")
+    add("-D", dest="log_file", metavar="FILE", help="write the log there (default: stderr)")
+    add("--timeline", metavar="FILE", help="draw the run as a .png or .svg (needs matplotlib)")
+    add("--json", action="store_true", help="print one object about the run, and nothing else")
+    disas = commands.add_parser("disas", help="disassemble a guest's code")
+    disas.add_argument("guest", metavar="GUEST", help="as for run")
+    commands.add_parser("guests", help="list the bundled guests")
+    lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
+    lab.add_argument("arguments", nargs=argparse.REMAINDER, help="handed to JupyterLab as they are")
+    return top
+
+
+def find_guest(name: str) -> str | Path:
+    """A bundled guest by name, else a file."""
+    if name in guests.names():
+        return guests.load(name)
+    if Path(name).exists() or "/" in name or "." in name:
+        return name
+    return guests.load(name)  # raises, with the names that come close
+
+
+def run(args: argparse.Namespace) -> int:
+    """``tcglite run``."""
+    for option in ("initrd", "append"):
+        if getattr(args, option) is not None:
+            raise UsageError(f"--{option} needs a generated device tree, which is not there yet")
+    if args.timeline and Path(args.timeline).suffix not in (".png", ".svg"):
+        raise UsageError(f"--timeline {args.timeline}: expected a name that ends in .png or .svg")
+    console = sys.stdout.buffer
+    show = None if args.json else lambda data: (console.write(data), console.flush())
+    machine = Machine(
+        find_guest(args.guest),
+        backend=args.backend,
+        mechanisms=Mechanisms(irq_check=args.irq_check),
+        icount=args.icount,
+        count=not args.no_count,
+        trace="blocks" if args.timeline else None,
+        memory=args.memory,
+        bios=args.bios,
+        drive=args.drive,
+        dtb=args.dtb,
+        load=args.load,
+        on_output=show,
+    )
+    with machine as m:
+        log = open(args.log_file, "w", encoding="utf-8") if args.log_file else sys.stderr
+        try:
+            if args.log:
+                m.set_log(args.log, log)
+            result = _run(m, args)
+        finally:
+            if log is not sys.stderr:
+                log.close()
+        if args.timeline:
+            from .lab.timeline import save_timeline
+
+            save_timeline(m.events, args.timeline)
+        if args.json:
+            print(json.dumps(report(m, result)))
+        elif result.reason not in (StopReason.EXIT, StopReason.PAUSED):
+            print(_summary(result), file=sys.stderr)
+        return status(result)
+
+
+def _run(m: Machine, args: argparse.Namespace) -> RunResult:
+    """Run with the terminal (or what stands for it) as the guest's console."""
+    for line, insn in args.irq:
+        m.raise_at(insn, line)
+    if args.record:
+        m.record()
+    if args.replay:
+        m.replay(args.replay)
+    with Terminal(m, args.stdin, echo=not args.json, silent=bool(args.replay)):
+        result = m.run(max_insns=args.max_insns, timeout=args.timeout)
+    if args.record:
+        m.save_recording(args.record)
+    return result
+
+
+def status(result: RunResult) -> int:
+    """The exit status that tells how a run ended."""
+    if result.reason is StopReason.EXIT:
+        code = result.exit_code or 0
+        return code % 256 or (1 if code else 0)
+    return _STATUS[result.reason]
+
+
+def report(m: Machine, result: RunResult) -> dict[str, Any]:
+    """The object that ``--json`` prints."""
+    return {
+        "reason": result.reason.value,
+        "detail": result.detail,
+        "exit_code": result.exit_code,
+        "pc": result.pc,
+        "insns": result.insns,
+        "seconds": result.seconds,
+        "console": m.console,
+        "backend": m.backend,
+        "stats": {k: v for k, v in dataclasses.asdict(m.stats).items() if k in _STATS},
+    }
+
+
+def _summary(result: RunResult) -> str:
+    count = "" if result.insns is None else f" after {result.insns} instructions"
+    detail = f": {result.detail}" if result.detail else ""
+    return f"tcglite: {result.reason.value}{count} at pc {result.pc:#x}{detail}"
+
+
+def disas(args: argparse.Namespace) -> int:
+    """``tcglite disas``."""
+    image = read_image(find_guest(args.guest), 0x8000_0000)
+    names: dict[int, list[str]] = {}
+    for name, address in image.symbols.items():
+        names.setdefault(address, []).append(name)
+    for start, code in image.code:
+        for address, bits, length, text in listing(code, start):
+            for name in names.get(address, ()):
+                print(f"\n{address:016x} <{name}>:")
+            print(f"{address:12x}:  {bits:0{2 * length}x}{'' if length == 4 else '    '}  {text}")
+    return 0
+
+
+def list_guests(args: argparse.Namespace) -> int:
+    """``tcglite guests``."""
+    for name in guests.names():
+        info = guests.info(name)
+        print(f"{name:<12} {info.kind:<4} {info.title}")
+    return 0
+
+
+def lab(args: argparse.Namespace) -> int:
+    """``tcglite lab``."""
+    try:
+        from .lab.launch import open_lab
+    except ImportError as error:
+        raise UsageError(f"the lab needs {error.name}: pip install 'tcglite[lab]'") from None
+    return open_lab(args.arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    args = parser().parse_args(argv)
+    command = {"run": run, "disas": disas, "guests": list_guests, "lab": lab}[args.command]
+    try:
+        return command(args)
+    except TcgliteError as error:
+        print(f"tcglite: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone: nothing more to say
+        sys.stderr.close()
+        return 141
+    except OSError as error:
+        print(f"tcglite: error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        return EXIT_USAGE
