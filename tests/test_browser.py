@@ -52,7 +52,7 @@ def server(tmp_path_factory) -> Iterator[str]:
     environment |= {"HOME": str(home), "JUPYTER_RUNTIME_DIR": str(home / "run"),
                     "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
                     "JUPYTERLAB_SETTINGS_DIR": str(home / "settings")}
-    log = (folder / "server.log").open("w")
+    log = (home / "server.log").open("w")
     process = subprocess.Popen(line, env=environment, stdout=log, stderr=log,
                                start_new_session=os.name == "posix")
     address = f"http://127.0.0.1:{port}"
@@ -63,7 +63,7 @@ def server(tmp_path_factory) -> Iterator[str]:
                 urllib.request.urlopen(f"{address}/api/status", timeout=2).close()
                 break
             except (urllib.error.URLError, OSError):
-                assert process.poll() is None, (folder / "server.log").read_text()
+                assert process.poll() is None, (home / "server.log").read_text()
                 assert time.monotonic() < deadline, "JupyterLab did not start within a minute"
                 time.sleep(0.2)
         yield address
@@ -95,8 +95,8 @@ def page(server, browser) -> Iterator[sync_api.Page]:
     opened = browser.new_page(viewport={"width": 1400, "height": 1000})
     opened.goto(f"{server}/lab/tree/{launch.FIRST}?reset")
     opened.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content", timeout=60 * SECOND)
-    opened.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']",
-                             timeout=60 * SECOND, state="attached")
+    sync_api.expect(opened.locator("#jp-main-statusbar")).to_contain_text(
+        "| Idle", timeout=60 * SECOND)
     yield opened
     opened.close()
 

@@ -127,7 +127,7 @@ def test_the_histogram_says_in_words_what_it_shows():
 def test_cards_are_markdown_for_front_ends_and_for_terminals(card):
     shown = card()._repr_mimebundle_()
     assert set(shown) == {"text/markdown", "text/plain"}
-    assert shown["text/plain"].startswith("# ")
+    assert shown["text/plain"].startswith("### ")
     for table in shown["text/plain"].split("\n\n"):
         rows = [line for line in table.splitlines() if line.startswith("|")]
         assert len({row.replace(r"\|", "").count("|") for row in rows}) <= 1, rows

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 _WHERE = {
+    "bell": "programs",
     "doctor": "health",
     "legend": "show",
     "mail": "cards",

@@ -14,17 +14,17 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from tcglite import guests
 from tcglite.errors import TcgliteError, UsageError
 from tcglite.lab import theme
 from tcglite.lab.picture import figure
+from tcglite.lab.programs import resolve
 from tcglite.lab.timeline import layout, to_html
 from tcglite.lab.timeline.names import Letters
 from tcglite.lab.worker import Worker
 from tcglite.machine import Machine
 from tcglite.trace.events import BlockRun, Event, InterruptTaken, LineRaised, Refused
 
-WARM_UP = 400           # instructions before a raise: by then the loop is translated and chained
+WARM_UP = 100           # instructions before a raise: by then the loop is translated and chained
 RANGE = 200             # the raise comes in these many instructions after that
 AFTER = 40              # and so many are run after it
 
@@ -45,10 +45,11 @@ class Round:
     full_text: str
 
 
-def deal(guest: str, line: str, seed: int, number: int) -> Round:
+def deal(guest: Any, line: str, seed: int, number: int) -> Round:
     """Round ``number`` of the series ``seed``: always the same."""
     after = WARM_UP + random.Random(f"{seed}/{number}").randrange(RANGE)
-    with Machine(guests.load(guest), trace="blocks") as machine:
+    name, image = resolve(guest)
+    with Machine(image, trace="blocks") as machine:
         machine.raise_at(after, line)
         machine.run(max_insns=after + AFTER, timeout=20)
         events = list(machine.events)
@@ -56,12 +57,12 @@ def deal(guest: str, line: str, seed: int, number: int) -> Round:
                   and e.line in (line, "plic:10") and e.level and (e.insns or 0) >= after), None)
     taken = next((e for e in events[where or 0:] if isinstance(e, InterruptTaken)), None)
     if where is None or taken is None:
-        raise TcgliteError(f"a bet on {guest} needs a line that the guest listens to; "
+        raise TcgliteError(f"a bet on {name} needs a line that the guest listens to; "
                            f"nothing was taken after {line} went up")
     letters = Letters()
-    runs = [e for e in events if isinstance(e, BlockRun) and (e.insns or 0) <= after]
+    runs = [e for e in events if isinstance(e, BlockRun) and (e.insns or 0) < after]
     raised_in = runs[-1]
-    before: list[Event] = [e for e in events[:where] if (e.insns or 0) <= after]
+    before: list[Event] = [e for e in events[:where] if (e.insns or 0) < after]
     drawn = layout(before, window=(max(after - 40, 0), after + 1), letters=letters)
     full = layout(events, window=(max(after - 40, 0), after + AFTER // 2), letters=letters)
     options = sorted({letters.name(e.tb) for e in runs[-20:]})
@@ -91,15 +92,15 @@ class Bet(widgets.VBox):
     """``Bet()``: choose a letter, *Place*, see. From plain Python: ``place("D")``, ``another()``,
     ``score``, ``round``."""
 
-    def __init__(self, guest: str = "timer", line: str = "mtip", seed: int = 1) -> None:
+    def __init__(self, guest: Any = "bell", line: str = "msip", seed: int = 1) -> None:
         self.guest, self.line, self.seed = guest, line, seed
         self.number = 0
         self.right = self.played = 0
         self.last_error: str | None = None
         self._placed = ""
         self.round = deal(guest, line, seed, 0)
-        self._choice = widgets.ToggleButtons(description="taken at",
-                                             style={"button_width": "60px"})
+        self._choice = widgets.ToggleButtons(style={"button_width": "60px"},
+                                             layout={"width": "auto"})
         self._place = widgets.Button(description="Place the bet", button_style="primary")
         self._another = widgets.Button(description="Another")
         self._picture, self._words = widgets.HTML(), widgets.HTML()
@@ -109,7 +110,8 @@ class Bet(widgets.VBox):
         self._another.on_click(lambda _: self._worker.submit(self._deal))
         super().__init__(children=[
             self._picture, self._words,
-            widgets.HBox([self._choice, self._place, self._another])])
+            widgets.HBox([widgets.Label("taken at"), self._choice, self._place, self._another],
+                         layout={"align_items": "baseline"})])
         self._ask()
 
     @property
@@ -139,9 +141,9 @@ class Bet(widgets.VBox):
         self._ask()
 
     def _question(self) -> str:
-        return (f"The line {self.line} goes up right after instruction {self.round.after}, at the "
-                "right edge of this picture. At which block will the interrupt be taken: which "
-                "one will mepc name?")
+        return (f"The line {self.line} goes up right after instruction {self.round.after}, that is "
+                "in the last block of this picture, or at its end. At which block will the "
+                "interrupt be taken: which one will mepc name?")
 
     def _result(self) -> str:
         verdict = "Right." if self._placed == self.round.answer else (

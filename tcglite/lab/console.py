@@ -15,6 +15,7 @@ import ipywidgets as widgets
 
 from tcglite.lab import registry, theme
 from tcglite.lab import snapshot as shots
+from tcglite.lab.programs import resolve
 from tcglite.lab.session import Session
 from tcglite.lab.snapshot import ENDED, RUNNING, STOPPED, Snapshot
 from tcglite.lab.strip import Strip
@@ -36,13 +37,13 @@ class InterruptConsole(widgets.VBox):
     ``step(100)``, ``snapshot``, ``last_error``, ``go``, ``freeze``, ``reset``, ``stop``.
     """
 
-    def __init__(self, guest: str = "echo", *, twin: bool = False, full_speed: bool = False,
+    def __init__(self, guest: Any = "echo", *, twin: bool = False, full_speed: bool = False,
                  run: bool = True, backend: str = "auto") -> None:
-        self._guest = guest
+        self._guest, _ = resolve(guest)
         self._strip = Strip()
         self._presses = 0
-        self._build(guest, twin, full_speed)
-        key = registry.this_cell(f"InterruptConsole {guest}")
+        self._build(self._guest, twin, full_speed)
+        key = registry.this_cell(f"InterruptConsole {self._guest}")
         self.session: Session = registry.replace(key, lambda: Session(
             guest, twin=twin, full_speed=full_speed, backend=backend, publish=self._show))
         super().__init__(children=self._rows)
@@ -137,14 +138,15 @@ class InterruptConsole(widgets.VBox):
         self._counters, self._waits, self._output = (widgets.HTML() for _ in range(3))
         title = widgets.HTML(f"<b>{html.escape(guest)}</b>"
                              + (" and its deaf twin" if twin else ""))
+        picture = [self._picture,
+                   widgets.HBox([self._previous, self._next, self._closer, self._wider])]
+        numbers = [widgets.HBox([self._counters, self._output, self._waits],
+                                layout={"flex_flow": "row wrap", "grid_gap": "24px"})]
         self._rows = [
             widgets.HBox([self._ring, self._freeze, self._reset, self._stop, self._full, title]),
             self._status,
             self._error,
-            self._picture,
-            widgets.HBox([self._previous, self._next, self._closer, self._wider]),
-            widgets.HBox([self._counters, self._output, self._waits],
-                         layout={"flex_flow": "row wrap", "grid_gap": "24px"}),
+            *(numbers + picture if twin else picture + numbers),    # twins: what differs first
             more,
         ]
 
@@ -188,8 +190,9 @@ class InterruptConsole(widgets.VBox):
         self._error.value = shots.error_html(shot)
         self._counters.value = shots.counters_html(shot)
         self._waits.value = shots.waits_html(shot.main)
-        self._output.value = shots.output_html("the guest prints", shot.main) + (
-            shots.output_html("the deaf twin prints", shot.twin) if shot.twin else "")
+        lines = 5 if shot.twin is None else 2
+        self._output.value = shots.output_html("the guest prints", shot.main, lines) + (
+            shots.output_html("the deaf twin prints", shot.twin, lines) if shot.twin else "")
         self._picture.value = self._picture_html(shot)
         self._freeze.description = "Freeze" if shot.state == RUNNING else "Go"
         over = shot.state in (ENDED, STOPPED)

@@ -53,9 +53,9 @@ class Latencies:
 def histogram_svg(waits: Iterable[Wait], scale: float = 1.0) -> str:
     """Bars: how many interrupts waited 0, 1, 2 … instructions; the last bar gathers the rest."""
     counts = Counter(min(w.insns, 15) for w in waits)
-    last = max(counts, default=0)
+    last = max([5, *counts])
     top = max(counts.values(), default=1)
-    width, height, base = 20, 60, 74
+    width, height, base = 26, 60, 74
     total = sum(counts.values())
     label = "; ".join(f"{n} waited {k}{' or more' if k == 15 else ''}"
                       for k, n in sorted(counts.items())) or "no interrupt yet"
@@ -66,14 +66,14 @@ def histogram_svg(waits: Iterable[Wait], scale: float = 1.0) -> str:
         tall = round(height * n / top, 1)
         x = k * width
         if n:
-            shapes.append(f'<rect x="{x + 2}" y="{base - tall}" width="{width - 4}" '
+            shapes.append(f'<rect x="{x + 3}" y="{base - tall}" width="{width - 6}" '
                           f'height="{tall}" fill="#0072B2"/>'
-                          f'<text x="{x + 10}" y="{base - tall - 2}" '
+                          f'<text x="{x + 13}" y="{base - tall - 2}" '
                           f'text-anchor="middle">{n}</text>')
         name = "15+" if k == 15 else str(k)
-        shapes.append(f'<text x="{x + 10}" y="{base + 12}" text-anchor="middle">{name}</text>')
-    wide = max((last + 1) * width, 120)
+        shapes.append(f'<text x="{x + 13}" y="{base + 12}" text-anchor="middle">{name}</text>')
+    wide = (last + 1) * width
     return (f'<svg role="img" aria-label="{html.escape(label)}" xmlns="http://www.w3.org/2000/svg" '
             f'width="{wide * scale:.0f}" height="{92 * scale:.0f}" viewBox="0 0 {wide} 92" '
-            'font-size="10" font-family="sans-serif" fill="currentColor">'
+            'style="display:block" font-size="11" font-family="sans-serif" fill="currentColor">'
             f'<title>{total} interrupts: {html.escape(label)}</title>' + "".join(shapes) + "</svg>")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
+from typing import Any
 
-from tcglite import guests
 from tcglite.errors import UsageError
 from tcglite.lab.latency import Latencies
+from tcglite.lab.programs import resolve
 from tcglite.lab.snapshot import Recording, View
 from tcglite.lab.timeline import Letters
 from tcglite.machine import Machine, Mechanisms, RunResult, StopReason
@@ -33,11 +34,11 @@ class Player:
     """A machine with its guest. ``deaf``: its chained code never looks at the exit flag, and
     nothing of it is traced, since looking would mean to stop it."""
 
-    def __init__(self, guest: str, backend: str = "auto", deaf: bool = False) -> None:
+    def __init__(self, guest: Any, backend: str = "auto", deaf: bool = False) -> None:
         self.ended = ""
         self.pressed = 0
         self._deaf = deaf
-        image = guests.load(guest) if guest in guests.names() else guest
+        self.name, image = resolve(guest)
         self.machine = Machine(
             image, backend=backend, watchdog=None, trace=None if deaf else "blocks",
             mechanisms=Mechanisms(irq_check="never" if deaf else "tb-start"))

@@ -10,8 +10,10 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from tcglite.errors import UsageError
 from tcglite.lab import registry
@@ -31,7 +33,7 @@ PATIENCE = 60.0         # freeze after so many seconds without a click
 class Session:
     """One panel's machines. ``publish`` gets each new snapshot, on the worker's thread."""
 
-    def __init__(self, guest: str, *, twin: bool = False, full_speed: bool = False,
+    def __init__(self, guest: Any, *, twin: bool = False, full_speed: bool = False,
                  backend: str = "auto", key: str = "",
                  publish: Callable[[Snapshot], None] = lambda shot: None) -> None:
         self.guest = guest
@@ -49,7 +51,7 @@ class Session:
         self._random = random.Random(0)
         self._next_arrival = 0.0
         self._arrival = "doorbell"
-        self._waiting: list[tuple[str, str]] = []
+        self._waiting: deque[tuple[str, str]] = deque()
         self._with_twin = twin
         self.player = Player(guest, backend)        # a bad guest is an error of the cell itself
         self.twin = Player(guest, backend, deaf=True) if twin else None
@@ -151,9 +153,8 @@ class Session:
         self.player.start()
         if self._waiting:
             self.worker.serve(LEAD_IN)
-            for what, value in self._waiting:
-                self._deliver(what, value)
-            self._waiting.clear()
+            while self._waiting:
+                self._deliver(*self._waiting.popleft())
         while not self.player.noticed and (left := until - time.monotonic()) > 0:
             self.worker.serve(min(left, LOOK))
         if self.player.noticed:
@@ -214,7 +215,7 @@ class Session:
         self._look()
 
     def _inject(self, what: str, value: str) -> None:
-        if self._state == RUNNING and not self.player.moving:
+        if self._waiting or (self._state == RUNNING and not self.player.moving):
             self._waiting.append((what, value))     # between two slices: wait for the next
         else:
             self._deliver(what, value)

@@ -127,10 +127,11 @@ def waits_html(view: View) -> str:
         return f'<div style="{_font(1)}">raise → handler: no interrupt yet</div>'
     insns = sorted(w.insns for w in view.waits)
     blocks = sorted(w.blocks for w in view.waits)
-    middle = (f"half waited at most {insns[len(insns) // 2]} instructions, "
-              f"{blocks[len(blocks) // 2]} blocks; the longest {insns[-1]} instructions")
-    return (f'<div style="{_font(1)}">raise → handler, in guest instructions'
-            f"{histogram_svg(view.waits, theme.font_scale())}<div>{middle}</div></div>")
+    middle = (f"{len(insns)} interrupts: half of them waited at most {insns[len(insns) // 2]} "
+              f"instructions and {blocks[len(blocks) // 2]} blocks, the longest {insns[-1]} "
+              "instructions")
+    return (f'<div style="{_font(1)};max-width:30em">raise → handler, in guest instructions'
+            f"{histogram_svg(view.waits, theme.font_scale())}{middle}</div>")
 
 
 def text(title: str, shot: Snapshot, story: str) -> str:
