@@ -117,6 +117,7 @@ class CPUState:
         self.mechanisms = mechanisms
         trace = {None: TRACE_OFF, "events": TRACE_OFF, "blocks": TRACE_BLOCKS}.get(
             self.recorder.mode, TRACE_TIMES
+        self.cflags_next_tb = None  # made of the old switches
         )
         self.cflags = mechanisms.cflags(count=self.count, icount=icount, trace=trace)
         self.tbs.acyclic = mechanisms.irq_check == "acyclic"
@@ -179,7 +180,7 @@ class CPUState:
         """Get the vCPU out of the loop, also from chained code that tests no flag."""
         self.exit_request = True
         self.kick("stop")
-        if not self.mechanisms.flag_heard:
+        if not self.mechanisms.kick_heard:
             self.observer = True
             self.tbs.unlink_all()
 

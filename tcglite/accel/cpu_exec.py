@@ -48,8 +48,10 @@ def cpu_handle_interrupt(cpu: CPUState, last_tb: TranslationBlock | None) -> tup
     """
     if cpu.cflags_next_tb is not None and cpu.cflags_next_tb & CF_NOIRQ:
         return False, last_tb
-    if cpu.cflags & CF_COUNT and not cpu._decr.low and not cpu.budget.extra:
-        cpu.budget.exhausted()
+    if cpu.cflags & CF_COUNT and not cpu.observer:
+        budget = cpu.budget
+        if budget.pending_raise or not (cpu._decr.low or budget.extra):
+            budget.exhausted()
     if cpu.observer:
         cpu.observer = False
         return cpu.exit_request, last_tb

@@ -73,32 +73,35 @@ class Budget:
         if self.cpu.icount_shift is not None:
             self.cpu.emit(ev.IcountRefill, low=low, extra=self.extra)
 
-    def prepare(self) -> None:
-        """Grant up to the nearest limit."""
+    def prepare(self) -> int:
+        """Grant up to the nearest limit; what kind of limit that is."""
         self.account()
-        self._grant(max(0, self._limit()[0] - self.insns))
+        self.pending_raise = False
+        n, kind = self._limit()
+        self._grant(max(0, n - self.insns))
+        return kind
 
     def _limit(self) -> tuple[int, int]:
         """(instruction number, what to do there) of the nearest limit; a cut goes first."""
-        limits = [(n, CUT) for n in (self.stop_at, self.input_at) if n is not None]
-        if self.cpu.icount_shift is not None:
-            deadline = self.deadline()
-            if deadline is not None:
-                limits.append((deadline, CUT))
-        if self._raises:
-            n = self._raises[0][0]
-            if self.cpu.icount_shift is not None:
-                limits.append((n, CUT))
-            else:
-                # At the end of a block the flag must be up before the test, which is before the
-                # next head: hold on in front of the block that contains the last instruction.
-                limits.append((n - (cf_check(self.cpu.cflags) == CHECK_END), RAISE))
+        limits = [(n, CUT) for n in self._cuts()]
+        if self._raises and self.cpu.icount_shift is None:
+            # Where the flag is tested at the end of a block, it must be up before the next head:
+            # hold on in front of the block that contains the last instruction.
+            before = cf_check(self.cpu.cflags) == CHECK_END
+            limits.append((self._raises[0][0] - before, RAISE))
         if self.cpu.mechanisms.irq_check == "quantum":
             if self.quantum_end <= self.insns:
                 self.quantum_end = self.insns + self.cpu.mechanisms.quantum
             limits.append((self.quantum_end, QUANTUM))
         limits.append((self.insns + COUNT_LOW, REFILL))
         return min(limits)
+
+    def _cuts(self) -> list[int]:
+        """Instruction numbers that a block may not run past."""
+        cuts = [self.stop_at, self.input_at]
+        if self.cpu.icount_shift is not None:
+            cuts += [self.deadline(), self._raises[0][0] if self._raises else None]
+        return [n for n in cuts if n is not None]
 
     # raise_at.
 
@@ -115,7 +118,6 @@ class Budget:
             action()
             self.cpu.stamp = None
             fired = True
-        self.pending_raise = False
         return fired
 
     # A block did not fit, or the budget was used up exactly.
@@ -124,69 +126,70 @@ class Budget:
         """The head of ``tb`` found less budget than it needs, and refused; no flag was up."""
         cpu = self.cpu
         left = self.account()
-        charge = 1 if cf_check(tb.cflags) == CHECK_INSN else tb.icount
+        check = cf_check(tb.cflags)
+        charge = 1 if check == CHECK_INSN else tb.icount
+        if cpu.mechanisms.irq_check == "quantum" and self.quantum_end < self.insns + charge:
+            self._refused(tb)  # the loop looks; then at least this block runs
+            self.quantum_end = self.insns + max(cpu.mechanisms.quantum, charge)
+            self.prepare()
+            return
         kind = self._limit()[1]
         if left >= charge:  # only the low part was used up
             self._grant(left)
             self._refused(tb)
+        elif kind == RAISE and (left or check == CHECK_END):
+            self._raise_inside(tb)
         elif left == 0:
-            quantum_over = self._quantum_over()
-            flagged = self.exhausted()
-            if flagged and cf_check(cpu.cflags) in (CHECK_HEAD, CHECK_INSN):
+            fired = self.exhausted()
+            if fired and check in (CHECK_HEAD, CHECK_INSN):
                 self._refused(tb, "flag")
-            elif cpu.icount_shift is not None or quantum_over:
+            elif cpu.icount_shift is not None:
                 self._refused(tb)
+            elif fired and cpu.tbs.unchained and cpu.mechanisms.irq_check == "unlink":
+                cpu.stats.loop_returns += 1  # the jump that led here was cut just in time
+                cpu.emit(ev.LoopExit, reason="none", tb=None)
             else:
                 cpu.observer = True
         elif kind == CUT:
-            cpu.cflags_next_tb = cf_with_count(tb.cflags, left)
-            cpu.emit(ev.DeadlineCut, tb=tb.number, count=tb.icount, keep=left)
-            if cpu.icount_shift is not None:
-                self._refused(tb)
-            else:
-                cpu.observer = True
-        elif kind == REFILL:
-            self.prepare()
-            cpu.observer = True
-        elif kind == QUANTUM:
-            self.quantum_end = 0
-            self._refused(tb)
-            self.prepare()
-        elif cf_check(cpu.cflags) == CHECK_HEAD:
-            # The line goes up inside this block: let exactly this block run. Its successor's head
-            # finds the budget empty, and refuses as if it had found the flag.
-            self.pending_raise = True
-            self._grant(min(tb.icount, self._next_cut()))
-            cpu.observer = True
+            self._cut(tb, left)
         else:
-            self.fire(self.insns + tb.icount)
             self.prepare()
             cpu.observer = True
 
-    def _next_cut(self) -> int:
-        """Instructions to the nearest limit other than a raise."""
-        held, self._raises = self._raises, []
-        distance = self._limit()[0] - self.insns
-        self._raises = held
-        return distance
+    def _raise_inside(self, tb: TranslationBlock) -> None:
+        """A line goes up inside ``tb``: let exactly this block run. Whoever looks in it at what
+        the line changes calls ``fire`` first; else the loop does, for the budget ends with it, and
+        the next head refuses as if it had found the flag. (A test at the end does find it.)"""
+        keep = min([tb.icount, *(n - self.insns for n in self._cuts())])
+        self._grant(keep)
+        self.pending_raise = True
+        if cf_check(tb.cflags) == CHECK_END:
+            self.cpu._decr.high = -1
+        if keep < tb.icount:
+            self._cut(tb, keep)
+        else:
+            self.cpu.observer = True
+
+    def _cut(self, tb: TranslationBlock, keep: int) -> None:
+        """Have the first ``keep`` instructions of ``tb`` run as a block of their own."""
+        cpu = self.cpu
+        cpu.cflags_next_tb = cf_with_count(tb.cflags, keep)
+        cpu.emit(ev.DeadlineCut, tb=tb.number, count=tb.icount, keep=keep)
+        if cpu.icount_shift is not None:
+            self._refused(tb)
+        else:
+            cpu.observer = True
 
     def exhausted(self) -> bool:
-        """The budget is used up at an instruction boundary: do what is due there and grant more,
-        or ask to leave the loop. Did a line go up?"""
+        """The hart is between two instructions, and the budget is used up or no longer right: do
+        what is due here and grant more, or ask to leave the loop. Did a line go up?"""
         cpu = self.cpu
         self.account()
-        before = cf_check(cpu.cflags) == CHECK_END
-        fired = self.fire(self.insns + before)
-        if fired and cf_check(cpu.cflags) not in (CHECK_HEAD, CHECK_INSN):
-            cpu.observer = True
-        self.prepare()
-        if self.granted == 0:
+        fired = self.fire(self.insns)
+        if self.prepare() == CUT and self.granted == 0:
             cpu.exit_request = True
-            cpu.observer = not cpu.mechanisms.flag_heard
+            cpu.observer = not cpu.mechanisms.kick_heard
         return fired
-
-    def _quantum_over(self) -> bool:
-        return self.cpu.mechanisms.irq_check == "quantum" and self.quantum_end <= self.insns
 
     def _refused(self, tb: TranslationBlock, cause: str = "budget") -> None:
         self.cpu.stats.tb_refused += 1
