@@ -6,6 +6,7 @@ The board is QEMU's ``virt`` with one hart, so the same ELF runs under
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -19,10 +20,10 @@ from .accel.mechanisms import Mechanisms
 from .accel.memory import RAM_BASE, AddressSpace
 from .accel.replay import Inputs
 from .accel.vcpu import VCPU, Outcome
-from .errors import StateError, UnknownName, UsageError
+from .errors import StateError, UnknownName, UsageError, seconds, shown, whole
 from .hw.board import VirtBoard
 from .hw.clock import HostClock, ICountClock
-from .hw.loader import Image, read_image
+from .hw.loader import Image, check_overlaps, read_file, read_image
 from .target.cpu import reset as reset_hart
 from .tcg.backends import make_backend
 from .trace import events as ev
@@ -65,11 +66,11 @@ class RunResult:
 def parse_size(text: str | int) -> int:
     """Bytes from 67108864 or "64M" (K, M, G)."""
     if isinstance(text, int):
-        return text
-    digits, unit = text.rstrip("KMGkmg"), text[len(text.rstrip("KMGkmg")) :].upper()
-    if not digits.isdecimal() or unit not in _UNITS:
-        raise UsageError(f"memory size {text!r}; expected a number with K, M or G, like 64M")
-    return int(digits) * _UNITS[unit]
+        return whole("memory", text, 1)
+    match = re.fullmatch("([0-9]{1,15})([KMG]?)", str(text).strip().upper())
+    if match is None:
+        raise UsageError(f"memory={shown(text)}; expected a number with K, M or G, like 64M")
+    return int(match[1]) * _UNITS[match[2]]
 
 
 class Machine:
@@ -81,9 +82,12 @@ class Machine:
     bytes, or text like "64M". bios: firmware at the base of RAM (the guest then goes to
     0x80200000). dtb: device tree blob, its address in a1. load: more (path, address) pairs.
     watchdog: seconds that chained code may be deaf with irq_check="never", or None. on_output:
-    called with the bytes that the guest prints.
+    called with the bytes that the guest prints, in the machine's thread; what it raises ends the
+    run and comes out of ``run``, ``pause`` or ``wait``. It must not wait for the machine, nor for a
+    thread that does.
 
-    Everything but ``cpu``, ``memory`` and ``tbs`` may be used while it runs, from any thread.
+    Everything but ``cpu``, ``tbs`` and writing to ``memory`` may be used while it runs, from any
+    thread. Without ``close`` a machine ends when nobody holds it, or with the process.
     """
 
     def __init__(
@@ -102,20 +106,22 @@ class Machine:
         seed: int = 0,
         load: Iterable[tuple[str | Path, int]] = (),
         watchdog: float | None = DEFAULT_WATCHDOG,
-        on_output: Callable[[bytes], None] | None = None,
+        on_output: Callable[[bytes], object] | None = None,
     ) -> None:
         if trace not in MODES:
             names = ", ".join(repr(mode) for mode in MODES)
-            raise UsageError(f"trace={trace!r} is unknown; expected one of {names}")
-        if icount is not None and (not isinstance(icount, int) or not 0 <= icount <= 10):
-            raise UsageError(f"icount={icount!r}; expected None or a shift from 0 to 10")
+            raise UsageError(f"trace={shown(trace)} is unknown; expected one of {names}")
+        if icount is not None:
+            icount = whole("icount", icount, 0, 10)
         if drive is not None:
             raise UsageError("drive: this machine has no virtio-blk device yet")
-        mechanisms = mechanisms or Mechanisms()
+        mechanisms = Mechanisms() if mechanisms is None else mechanisms
+        _check_mechanisms(mechanisms)
         mechanisms.check(count=count, icount=icount is not None)
+        watchdog = seconds("watchdog", watchdog)
         self.seed = seed
         self._images = _images(guest, bios, load)
-        self._dtb = Path(dtb).read_bytes() if dtb is not None else b""
+        self._dtb = read_file("device tree", dtb) if dtb is not None else b""
         self.name = self._images[0].name
         self._lock = threading.RLock()
         self.memory = AddressSpace(parse_size(memory))
@@ -140,7 +146,7 @@ class Machine:
             self.memory, self.clock, self._lock, cpu.update_mip,
             lambda reason, code: _on_exit(cpu, exit_code, reason, code),
             lambda line, level: cpu.emit(ev.LineRaised, line=line, level=level),
-            on_output, symbols.get("tohost"), symbols.get("fromhost"),
+            _guarded(cpu, on_output), symbols.get("tohost"), symbols.get("fromhost"),
         )  # fmt: skip
         board = self.board
         clint = board.clint
@@ -152,6 +158,8 @@ class Machine:
         )  # fmt: skip
         self.inputs_open: Callable[[], bool] = lambda: True
         self._vcpu.may_wake = _may_wake(cpu, self.clock, weakref.ref(self))
+        self._check_stopped = self._vcpu.check_stopped
+        self.memory.check_writable = self._check_stopped
         self.cpu = CPUView(cpu, self._check_stopped)
         self.cpus = [self.cpu]
         self.uart = Uart(self)
@@ -164,24 +172,23 @@ class Machine:
     def run(self, max_insns: int | None = None, timeout: float | None = None) -> RunResult:
         """Run until something stops the machine, at most ``max_insns`` instructions (exactly) and
         ``timeout`` seconds. Ctrl-C ends it, with the machine intact."""
-        self.start(max_insns)
+        timeout = seconds("timeout", timeout)
         try:
+            self.start(max_insns)
             if not self._vcpu.wait(timeout):
                 self._cpu.stop("timeout")
+            return self.wait()
         except KeyboardInterrupt:
             self._cpu.stop("interrupted")
             self._vcpu.wait()
             raise
-        return self.wait()
 
     def start(self, max_insns: int | None = None) -> None:
         """Let it run in the background; ``pause`` stops it, ``wait`` waits for its end."""
         if max_insns is not None:
             if not self._cpu.count:
                 raise UsageError("max_insns needs counting; this machine has count=False")
-            if max_insns < 0:
-                raise UsageError(f"max_insns={max_insns}; expected 0 or more")
-        self._exit[0] = None
+            max_insns = whole("max_insns", max_insns, 0)
         self._vcpu.start(max_insns)
 
     def pause(self) -> RunResult:
@@ -199,10 +206,10 @@ class Machine:
 
     def wait(self, timeout: float | None = None) -> RunResult:
         """Wait for the end of a background run; StateError if that takes longer."""
-        if not self._vcpu.wait(timeout):
+        if not self._vcpu.wait(seconds("timeout", timeout)):
             raise StateError(f"the machine is still running after {timeout:g} s")
-        if self._vcpu.error is not None:
-            error, self._vcpu.error = self._vcpu.error, None
+        if self._cpu.error is not None:
+            error, self._cpu.error = self._cpu.error, None
             raise error
         outcome = self._vcpu.outcome or Outcome("paused", "", 0, 0.0)
         reason = StopReason(outcome.reason)
@@ -223,6 +230,7 @@ class Machine:
         reset_hart(cpu.env)
         cpu.reset()
         if self._used:
+            cpu.tbs.flush("reset")
             self.memory.clear()
         self._used = True
         for image in self._images:
@@ -264,8 +272,7 @@ class Machine:
         thread did it just then: no block is cut, the next head refuses. Deterministic."""
         if not self._cpu.count:
             raise UsageError("raise_at needs counting; this machine has count=False")
-        if n < 0:
-            raise UsageError(f"raise_at({n}); expected an instruction number from 0 on")
+        n = whole("raise_at: instruction number", n, 0)
         self._check_stopped()
         self.board.check_line(line)
         board = self.board
@@ -307,6 +314,7 @@ class Machine:
     @mechanisms.setter
     def mechanisms(self, mechanisms: Mechanisms) -> None:
         self._check_stopped()
+        _check_mechanisms(mechanisms)
         self._cpu.set_mechanisms(mechanisms)
 
     @property
@@ -362,10 +370,6 @@ class Machine:
         """What the guest has printed; bytes that are not UTF-8 are backslash-escaped."""
         return self.board.console.output.decode("utf-8", "backslashreplace")
 
-    def _check_stopped(self) -> None:
-        if self.running:
-            raise StateError("the machine is running; pause() it first")
-
 
 class Uart:
     """The keyboard: ``m.uart.type("x")``."""
@@ -375,7 +379,12 @@ class Uart:
 
     def type(self, data: str | bytes) -> None:
         """Type; the guest reads it at its own pace."""
-        raw = data if isinstance(data, bytes) else data.encode()
+        if not isinstance(data, str | bytes | bytearray):
+            raise UsageError(f"cannot type {shown(data)}; expected str or bytes")
+        try:
+            raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+        except UnicodeEncodeError:
+            raise UsageError(f"cannot type {shown(data)}; expected valid Unicode") from None
         self._inputs.put("type", raw.decode("latin-1"))  # recordings hold text
 
 
@@ -385,9 +394,14 @@ def _images(guest: Any, bios: Any, load: Iterable[tuple[str | Path, int]]) -> li
     if bios is not None:
         images.append(read_image(bios, RAM_BASE))
     for path, addr in load:
-        data = read_image(path, addr)
-        images.append(data)
+        images.append(read_image(path, whole("load: address", addr, 0)))
+    check_overlaps(images)
     return images
+
+
+def _check_mechanisms(mechanisms: Any) -> None:
+    if not isinstance(mechanisms, Mechanisms):
+        raise UsageError(f"mechanisms={shown(mechanisms)}; expected Mechanisms(…)")
 
 
 def _act(board: VirtBoard, kind: str, *args: Any) -> None:
@@ -400,10 +414,28 @@ def _act(board: VirtBoard, kind: str, *args: Any) -> None:
         raise UnknownName(f"unknown kind of input {kind!r}; expected 'type' or 'line'")
 
 
+def _guarded(
+    cpu: CPUState, on_output: Callable[[bytes], object] | None
+) -> Callable[[bytes], None] | None:
+    """``on_output`` for the board, in which it must not raise: the guest is in mid-block."""
+    if on_output is None:
+        return None
+
+    def output(data: bytes) -> None:
+        try:
+            on_output(data)
+        except BaseException as error:
+            cpu.fail(error)
+
+    return output
+
+
 def _on_exit(cpu: CPUState, exit_code: list[int | None], reason: str, code: int) -> None:
-    if exit_code[0] is None:
-        exit_code[0] = code
-    cpu.stop(reason)
+    """The guest ends its run, the lock is held. It does so only once: this goes before a pause or
+    a timeout that has been asked for in the meantime."""
+    if cpu.stop_reason not in ("exit", "reset"):
+        cpu.stop_reason, exit_code[0] = None, code
+        cpu.stop(reason)
 
 
 def _may_wake(

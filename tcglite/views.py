@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from .accel.cpu import CPUState
 from .accel.tb import TranslationBlock
 from .accel.translate_all import SearchRow, decode_search, retranslate
-from .errors import UnknownName
+from .errors import UnknownName, UsageError, shown
 from .target import csr as csrs
 from .target.disas import listing
 from .target.names import CSR_NUMBERS, FREG_NUMBERS, REG_NUMBERS
@@ -30,8 +31,8 @@ class CSRView:
 
     def _number(self, name: str | int) -> int:
         number = CSR_NUMBERS.get(name) if isinstance(name, str) else name
-        if number is None or number not in csrs.TABLE:
-            raise UnknownName(f"this hart has no CSR {name!r}; expected a name like 'mepc'")
+        if not isinstance(number, int) or number not in csrs.TABLE:
+            raise UnknownName(f"this hart has no CSR {shown(name)}; expected a name like 'mepc'")
         return number
 
     def __getitem__(self, name: str | int) -> int:
@@ -41,13 +42,13 @@ class CSRView:
     def __setitem__(self, name: str | int, value: int) -> None:
         self._check()
         try:
-            csrs.poke(self._cpu, self._number(name), value & _M64)
+            csrs.poke(self._cpu, self._number(name), _word(name, value))
         except KeyError:
             raise UnknownName(f"CSR {name!r} is read-only") from None
 
 
 class CPUView:
-    """``m.cpu``: pc, registers by ABI name or number, CSRs; only while the machine is stopped."""
+    """``m.cpu``: pc, registers by name, CSRs; only while the machine is stopped."""
 
     def __init__(self, cpu: CPUState, check: Callable[[], None]) -> None:
         self._cpu = cpu
@@ -63,7 +64,7 @@ class CPUView:
     @pc.setter
     def pc(self, value: int) -> None:
         self._check()
-        self._cpu.env.pc = value & _M64 & ~1
+        self._cpu.env.pc = _word("pc", value) & ~1
 
     @property
     def priv(self) -> int:
@@ -77,11 +78,14 @@ class CPUView:
         return self._cpu.halted
 
     def _place(self, name: str) -> tuple[Any, int]:
-        if name in REG_NUMBERS:
-            return self._cpu.env.x, REG_NUMBERS[name]
-        if name in FREG_NUMBERS:
-            return self._cpu.env.f, FREG_NUMBERS[name]
-        raise UnknownName(f"unknown register {name!r}; expected a name like 'a0', 'x10' or 'fa0'")
+        if isinstance(name, str):
+            if name in REG_NUMBERS:
+                return self._cpu.env.x, REG_NUMBERS[name]
+            if name in FREG_NUMBERS:
+                return self._cpu.env.f, FREG_NUMBERS[name]
+        raise UnknownName(
+            f"unknown register {shown(name)}; expected a name like 'a0', 'x10' or 'fa0'"
+        )
 
     def __getitem__(self, name: str) -> int:
         self._check()
@@ -92,7 +96,7 @@ class CPUView:
         self._check()
         file, number = self._place(name)
         if number or file is self._cpu.env.f:
-            file[number] = value & _M64
+            file[number] = _word(name, value)
 
     @property
     def registers(self) -> list[int]:
@@ -196,6 +200,14 @@ class TBView:
 
     def __repr__(self) -> str:
         return repr(self._tb)
+
+
+def _word(name: str | int, value: Any) -> int:
+    """What a 64-bit register holds of ``value``."""
+    try:
+        return operator.index(value) & _M64
+    except TypeError:
+        raise UsageError(f"{name} = {shown(value)}; expected a whole number") from None
 
 
 def symbol_finder(symbols: dict[str, int]) -> Callable[[int], str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from ..errors import shown
 from ..target import cpu as target
 from ..tcg.backend import Backend, Runtime
 from ..tcg.cflags import CHECK_INSN, TRACE_BLOCKS, TRACE_OFF, TRACE_TIMES, cf_check
@@ -104,6 +105,7 @@ class CPUState:
         self.one_shot: TranslationBlock | None = None
         self.stop_reason: str | None = None
         self.stop_detail = ""
+        self.error: BaseException | None = None  # what ended the run, for whoever waits
         self.wake = threading.Event()  # QEMU: halt_cond
         self.rdtime: Callable[[], int] = lambda: 0
         self.on_translate: Callable[[TranslationBlock], None] = lambda tb: None
@@ -117,7 +119,6 @@ class CPUState:
         self.mechanisms = mechanisms
         trace = {None: TRACE_OFF, "events": TRACE_OFF, "blocks": TRACE_BLOCKS}.get(
             self.recorder.mode, TRACE_TIMES
-        self.cflags_next_tb = None  # made of the old switches
         )
         self.cflags = mechanisms.cflags(count=self.count, icount=icount, trace=trace)
         self.tbs.acyclic = mechanisms.irq_check == "acyclic"
@@ -180,7 +181,7 @@ class CPUState:
         """Get the vCPU out of the loop, also from chained code that tests no flag."""
         self.exit_request = True
         self.kick("stop")
-        if not self.mechanisms.kick_heard:
+        if not self.mechanisms.flag_heard:
             self.observer = True
             self.tbs.unlink_all()
 
@@ -190,6 +191,13 @@ class CPUState:
             if self.stop_reason is None:
                 self.stop_reason, self.stop_detail = reason, detail
         self.request_exit()
+
+    def fail(self, error: BaseException) -> None:
+        """A callback raised ``error`` in this hart's thread: end the run where the hart can stop,
+        and keep the error for whoever waits."""
+        if self.error is None:
+            self.error = error
+        self.stop("paused", shown(error))
 
     # Leaving host code.
 

@@ -188,6 +188,9 @@ class SoftMMU:
                 return result
             except MemTxError:
                 pass
+            except Exception as error:  # of a callback, or of a device that a user made
+                cpu.fail(error)
+                return value or 0
             finally:
                 cpu.stamp = None
         self._fault(addr, access, ra)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
-from ..errors import UsageError
+from ..errors import UsageError, shown, whole
 from ..tcg.cflags import (
     CF_CHECK_SHIFT,
     CF_COUNT,
@@ -59,16 +59,18 @@ class Mechanisms:
     max_block_insns: int = MAX_INSNS
 
     def __post_init__(self) -> None:
-        if self.irq_check not in IRQ_CHECKS:
-            raise UsageError(
-                f"irq_check={self.irq_check!r} is unknown; expected one of {', '.join(IRQ_CHECKS)}"
-            )
-        if self.restore not in (True, False, "eager"):
-            raise UsageError(f"restore={self.restore!r} is unknown; expected True, False, 'eager'")
-        if not 1 <= self.max_block_insns <= MAX_INSNS:
-            raise UsageError(f"max_block_insns={self.max_block_insns}; expected 1 to {MAX_INSNS}")
-        if self.quantum < 1:
-            raise UsageError(f"quantum={self.quantum}; expected at least 1 instruction")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(field.default, bool) and not isinstance(value, bool):
+                if field.name != "restore":
+                    raise UsageError(f"{field.name}={shown(value)}; expected True or False")
+                if value != "eager":
+                    raise UsageError(f"restore={shown(value)}; expected True, False or 'eager'")
+        if not isinstance(self.irq_check, str) or self.irq_check not in IRQ_CHECKS:
+            names = ", ".join(IRQ_CHECKS)
+            raise UsageError(f"irq_check={shown(self.irq_check)} is unknown; expected {names}")
+        whole("max_block_insns", self.max_block_insns, 1, MAX_INSNS)
+        whole("quantum", self.quantum, 1)
 
     @property
     def flag_heard(self) -> bool:
@@ -77,11 +79,6 @@ class Mechanisms:
 
     def cflags(self, *, count: bool, icount: bool, trace: int) -> int:
         """What these switches mean for the compilation of a block (QEMU: curr_cflags)."""
-    @property
-    def kick_heard(self) -> bool:
-        """Does setting the exit flag bring chained code back to the loop?"""
-        return self.flag_heard or self.irq_check == "unlink"
-
         bits = cf_with_count(0, self.max_block_insns)
         bits |= IRQ_CHECKS[self.irq_check] << CF_CHECK_SHIFT | trace << CF_TRACE_SHIFT
         if count:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from ..errors import TcgliteError, UsageError
+from ..errors import TcgliteError, UsageError, shown, whole
 from ..tcg.env import PAGE_BITS, PAGE_SIZE
 
 RAM_BASE = 0x8000_0000
@@ -39,6 +39,7 @@ class AddressSpace:
         self.windows: list[tuple[int, int, Device]] = []
         self.overlay_pages: set[int] = set()  # RAM pages with an overlay in them
         self.on_write: Callable[[int, int], None] = lambda addr, size: None
+        self.check_writable: Callable[[], None] = lambda: None  # before a store by subscript
 
     def map(self, base: int, size: int, device: Device) -> None:
         """Put ``device`` at ``base``; over RAM it becomes an overlay. First come, first served."""
@@ -90,31 +91,49 @@ class AddressSpace:
         self.on_write(self.ram_base, self.ram_size)
 
     def __getitem__(self, key: int | slice) -> int | bytes:
-        if isinstance(key, slice):
-            return self.read_bytes(*_span(key))
-        return self.read_bytes(key, 1)[0]
+        data = self.read_bytes(*_span(key))
+        return data if isinstance(key, slice) else data[0]
 
     def __setitem__(self, key: int | slice, value: int | bytes) -> None:
+        self.check_writable()
+        start, size = _span(key)
         if isinstance(key, slice):
-            start, size = _span(key)
-            data = bytes(value) if not isinstance(value, int) else b""
+            data = _bytes(value)
             if len(data) != size:
-                raise TcgliteError(f"{len(data)} bytes given for a slice of {size}")
-            self.write_bytes(start, data)
+                raise UsageError(f"{len(data)} bytes given for a slice of {size}")
         else:
-            if not isinstance(value, int) or not 0 <= value <= 255:
-                raise TcgliteError(f"{value!r} is not a byte (0 to 255)")
-            self.write_bytes(key, bytes([value]))
+            data = bytes([whole("a byte of memory", value, 0, 255)])
+        self.write_bytes(start, data)
 
 
-def _span(key: slice) -> tuple[int, int]:
+def _span(key: Any) -> tuple[int, int]:
+    """Address and size of a subscript."""
+    if not isinstance(key, slice):
+        return whole("memory address", key, 0), 1
     if key.start is None or key.stop is None or key.step not in (None, 1):
-        raise TcgliteError("memory slices need a start and an end, and no step")
-    return key.start, key.stop - key.start
+        raise UsageError("memory slices need a start and an end, and no step")
+    start = whole("start of a memory slice", key.start, 0)
+    stop = whole("end of a memory slice", key.stop, 0)
+    if stop < start:
+        raise UsageError(f"the memory slice {start:#x}:{stop:#x} ends before it begins")
+    return start, stop - start
+
+
+def _bytes(value: Any) -> bytes:
+    """What bytes() makes of a sequence of bytes, but not of a number or a text."""
+    try:
+        if not isinstance(value, int):
+            return bytes(value)
+    except (TypeError, ValueError):
+        pass
+    raise UsageError(f"{shown(value)} is not a sequence of bytes")
 
 
 def _private_memory(size: int) -> mmap.mmap:
     """Zeroed memory that a forked child would not share; pages come when they are touched."""
-    if hasattr(mmap, "MAP_PRIVATE"):
-        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return mmap.mmap(-1, size)
+    try:
+        if hasattr(mmap, "MAP_PRIVATE"):
+            return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return mmap.mmap(-1, size)
+    except (OSError, OverflowError, ValueError, MemoryError):
+        raise UsageError(f"memory size {size:#x} is more than this computer can give") from None

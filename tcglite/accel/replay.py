@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import GuestError, UsageError
+from ..errors import GuestError, UsageError, named, shown
 from .cpu import CPUState
 
 FORMAT = "tcglite-recording-1"
@@ -70,7 +70,10 @@ class Inputs:
     def save(self, path: Path, info: dict[str, Any]) -> None:
         """Write the recording as JSON, with what the replaying machine must agree on."""
         text = json.dumps({"format": FORMAT, **info, "inputs": self.record or []}, indent=1)
-        path.write_text(text + "\n", encoding="utf-8")
+        try:
+            path.write_text(text + "\n", encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{named(path)}: cannot write the recording: {_why(error)}") from None
 
     def load(self, path: Path, info: dict[str, Any]) -> None:
         """Replay the recording at ``path``; it must have been made with the same ``info``."""
@@ -78,19 +81,42 @@ class Inputs:
             raise UsageError("replaying needs icount: without it, host time decides")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise GuestError(f"{path}: cannot read the recording: {error}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise GuestError(f"{named(path)}: cannot read the recording: {_why(error)}") from None
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise GuestError(f"{path} is not a recording of tcglite ({FORMAT})")
+            raise GuestError(f"{named(path)} is not a recording of tcglite ({FORMAT})")
         for key, value in info.items():
             if data.get(key) != value:
-                raise GuestError(f"{path} was recorded with {key}={data.get(key)!r}, not {value!r}")
+                given = shown(data.get(key))
+                raise GuestError(f"{named(path)} was recorded with {key}={given}, not {value!r}")
         inputs = data.get("inputs")
-        if not isinstance(inputs, list) or not all(_good(row) for row in inputs):
-            raise GuestError(f"{path}: its inputs are not [instruction, kind, …] rows")
+        if not isinstance(inputs, list) or not _good(inputs):
+            raise GuestError(
+                f"{named(path)}: its inputs are not rows [instruction, kind, …] in order"
+            )
         self._replay = deque(inputs)
         self._cpu.budget.input_at = inputs[0][0] if inputs else None
 
 
-def _good(row: Any) -> bool:
-    return isinstance(row, list) and len(row) >= 2 and isinstance(row[0], int)
+def _good(rows: list[Any]) -> bool:
+    """Is every row an instruction number, not before the last one, and an input?"""
+    last = 0
+    for row in rows:
+        match row:
+            case [int(n), "type", str(text)] if text.isascii() or max(text) <= "\xff":
+                pass
+            case [int(n), "line", str(), 0 | 1]:
+                pass
+            case _:
+                return False
+        if isinstance(n, bool) or n < last:
+            return False
+        last = n
+    return True
+
+
+def _why(error: Exception) -> str:
+    """One line of what the system or the parser says."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return str(error.strerror if isinstance(error, OSError) else error)

@@ -8,6 +8,7 @@ it is a daemon, stopped and joined at exit, so that a process always ends cleanl
 from __future__ import annotations
 
 import atexit
+import os
 import queue
 import sys
 import threading
@@ -20,12 +21,13 @@ from typing import Protocol
 from ..errors import StateError
 from ..target import cpu as target
 from ..target.trap import UnhandledTrap
-from .cpu import CPUState
+from .cpu import KICK, CPUState
 from .cpu_exec import Excp, cpu_exec
 from .replay import Inputs
 
 SWITCH_INTERVAL = 0.0005  #: seconds; Python's 5 ms would make a busy guest deaf to its raisers
 _WATCH_INTERVAL = 0.02
+_AT_EXIT = 2.0  # seconds; a callback that never returns must not keep the process
 
 
 class Clock(Protocol):
@@ -69,34 +71,43 @@ class VCPU:
         self.idle = threading.Event()
         self.idle.set()
         self.outcome: Outcome | None = None
-        self.error: BaseException | None = None
         self._clock_start, self._clock_stop, self._warp = clock_start, clock_stop, warp
         self._jobs: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._gate = threading.Lock()  # start against close
         _all.add(self)
 
     # From outside.
 
     def start(self, max_insns: int | None) -> None:
         """Let the hart run; ``max_insns`` is relative to now."""
-        if self._closed:
-            raise StateError("this machine is closed")
+        with self._gate:
+            if self._closed:
+                raise StateError("this machine is closed")
+            self.check_stopped()
+            if self._thread is None:
+                thread = threading.Thread(target=self._main, name="tcglite-vcpu", daemon=True)
+                thread.start()
+                self._thread = thread
+            cpu = self.cpu
+            cpu.stop_reason, cpu.stop_detail, cpu.error = None, "", None
+            cpu.budget.stop_at = None if max_insns is None else cpu.budget.now() + max_insns
+            self.outcome = None
+            try:
+                self.idle.clear()
+            finally:  # Ctrl-C may come in between: never busy without a job
+                self._jobs.put(1)
+
+    def check_stopped(self) -> None:
+        """StateError while a run is under way."""
         if not self.idle.is_set():
-            raise StateError("the machine is running already; pause() it first")
-        cpu = self.cpu
-        cpu.stop_reason, cpu.stop_detail = None, ""
-        cpu.budget.stop_at = None if max_insns is None else cpu.budget.now() + max_insns
-        self.outcome = self.error = None
-        self.idle.clear()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._main, name="tcglite-vcpu", daemon=True)
-            self._thread.start()
-        self._jobs.put(1)
+            raise StateError("the machine is running; pause() it first")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the run has ended; False if ``timeout`` seconds were not enough. Waits in
         slices, so that Ctrl-C is heard on every system."""
+        self._check_outside()
         end = None if timeout is None else time.monotonic() + timeout
         while not self.idle.is_set():
             left = 0.05 if end is None else min(0.05, end - time.monotonic())
@@ -105,25 +116,35 @@ class VCPU:
             self.idle.wait(left)
         return True
 
-    def close(self) -> None:
-        """Stop, and end the thread; harmless the second time. Waits, unless the thread itself
-        calls it."""
-        self.release()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+    def close(self, timeout: float | None = None) -> None:
+        """Stop, and end the thread; harmless the second time."""
+        with self._gate:
+            self._closed = True
+            self._jobs.put(None)
+        self.cpu.stop("paused")
+        self._check_outside()
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     def release(self) -> None:
-        """Ask everything to end, without waiting: what a finaliser may do."""
+        """Ask everything to end, for a finaliser: it may run in any thread, at any line, so it
+        takes no lock and waits for nobody. ``_watch`` cuts the links of a chain that is deaf."""
+        cpu = self.cpu
         self._closed = True
-        self.cpu.stop("paused")
+        cpu.stop_reason = cpu.stop_reason or "paused"
+        cpu.exit_request = True
+        cpu.env.neg.icount_decr.high = KICK
         self._jobs.put(None)
+
+    def _check_outside(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise StateError("the machine waits for its callback: that cannot wait for the machine")
 
     # In the thread.
 
     def _main(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if not self._closed:
+            if not (self._closed or self.idle.is_set()):
                 self._run()
             self.idle.set()
             del job
@@ -132,19 +153,18 @@ class VCPU:
         cpu = self.cpu
         began, first = time.perf_counter(), cpu.insns_now()
         done = threading.Event()
-        if cpu.mechanisms.irq_check == "never" and self.watchdog is not None:
-            threading.Thread(
-                target=self._watch, args=(done,), name="tcglite-watchdog", daemon=True
-            ).start()
         _busy(+1)
-        self._clock_start()
         try:
+            if not cpu.mechanisms.flag_heard:
+                threading.Thread(
+                    target=self._watch, args=(done,), name="tcglite-watchdog", daemon=True
+                ).start()
+            self._clock_start()
             self._loop()
         except UnhandledTrap as trap:
             cpu.stop("unhandled-trap", trap.text)
-        except BaseException as error:  # ours, or a callback's: the caller of run() gets it
-            self.error = error
-            cpu.stop("paused", repr(error))
+        except BaseException as error:
+            cpu.fail(error)
         finally:
             self._clock_stop()
             _busy(-1)
@@ -198,19 +218,19 @@ class VCPU:
                 cpu.wake.wait(0.05)
 
     def _watch(self, done: threading.Event) -> None:
-        """With irq_check="never" nobody hears the flag: stop a run that has been deaf too long."""
+        """Where chained code does not hear the flag: stop a run that has been deaf too long, and
+        cut the links for those who could only set the flag."""
         since: float | None = None
-        assert self.watchdog is not None
+        limit = self.watchdog
         while not done.wait(_WATCH_INTERVAL):
-            if not self.cpu.env.neg.icount_decr.high or self.cpu.halted:
+            if self.cpu.stop_reason is not None:
+                self.cpu.request_exit()
+            elif not self.cpu.env.neg.icount_decr.high or self.cpu.halted:
                 since = None
             elif since is None:
                 since = time.monotonic()
-            elif time.monotonic() - since > self.watchdog:
-                self.cpu.stop(
-                    "watchdog", f"the exit flag was up for {self.watchdog:g} s and nobody looked"
-                )
-                return
+            elif limit is not None and time.monotonic() - since > limit:
+                self.cpu.stop("watchdog", f"the exit flag was up for {limit:g} s and nobody looked")
 
 
 _all: weakref.WeakSet[VCPU] = weakref.WeakSet()
@@ -237,4 +257,16 @@ def _close_all() -> None:
     for vcpu in vcpus:
         vcpu.release()
     for vcpu in vcpus:
-        vcpu.close()
+        vcpu.close(_AT_EXIT)
+
+
+def _after_fork() -> None:
+    """Threads do not survive a fork: in the child, all machines are closed."""
+    for vcpu in list(_all):
+        vcpu._closed, vcpu._thread, vcpu.idle = True, None, threading.Event()
+        vcpu.idle.set()
+    _all.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

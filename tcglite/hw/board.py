@@ -30,7 +30,7 @@ import threading
 from collections.abc import Callable
 
 from ..accel.memory import AddressSpace
-from ..errors import GuestError, UnknownName
+from ..errors import GuestError, UnknownName, shown
 from . import plic
 from .clint import Clint
 from .clock import VirtualClock
@@ -117,12 +117,14 @@ class VirtBoard:
             self._find(line)
 
     def _find(self, name: str) -> Line:
+        if not isinstance(name, str):
+            raise UnknownName(f"{shown(name)} is no interrupt line: expected a name, like mtip")
         if name not in self._lines:
             kind, _, number = name.partition(":")
             if (kind != "plic" or not (number.isascii() and number.isdecimal())
-                    or not 1 <= int(number) <= plic.SOURCES):
-                raise UnknownName(f"no interrupt line {name!r}: expected mtip, msip, meip, uart "
-                                  f"or plic:1 to plic:{plic.SOURCES}")
+                    or len(number) > 9 or not 1 <= int(number) <= plic.SOURCES):
+                raise UnknownName(f"no interrupt line {shown(name)}: expected mtip, msip, meip, "
+                                  f"uart or plic:1 to plic:{plic.SOURCES}")
             return self._source_line(int(number))
         return self._lines[name]
 

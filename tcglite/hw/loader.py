@@ -6,13 +6,14 @@ pyelftools reads the ELF; it is imported when the first one is loaded.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ..accel.memory import AddressSpace
-from ..errors import GuestError
+from ..errors import GuestError, named, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,6 @@ class Image:
     def load(self, memory: AddressSpace) -> None:
         """Copy into RAM; what a segment has beyond its bytes is zero."""
         base, end = memory.ram_base, memory.ram_base + memory.ram_size
-        spans = sorted((addr, addr + size) for addr, _, size in self.segments)
-        for (_, end_a), (start_b, _) in pairwise(spans):
-            if start_b < end_a:
-                raise GuestError(f"{self.name}: two segments overlap at {start_b:#x}")
         for addr, data, size in self.segments:
             if not memory.in_ram(addr, size):
                 raise GuestError(
@@ -39,6 +36,24 @@ class Image:
                     f"({base:#x} to {end:#x})"
                 )
             memory.write_bytes(addr, data + bytes(size - len(data)))
+
+
+def check_overlaps(images: Iterable[Image]) -> None:
+    """Refuse programs of which two segments want the same memory."""
+    spans = sorted((addr, addr + size, i.name) for i in images for addr, _, size in i.segments)
+    for (_, end, name), (start, _, other) in pairwise(spans):
+        if start < end:
+            whose = "two segments" if name == other else f"its segments and those of {other}"
+            raise GuestError(f"{name}: {whose} overlap at {start:#x}")
+
+
+def read_file(what: str, path: str | Path) -> bytes:
+    """The bytes of a file; GuestError if they cannot be had."""
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError, TypeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise GuestError(f"{named(path)}: cannot read the {what}: {why}") from None
 
 
 def read_image(guest: Any, raw_base: int) -> Image:
@@ -49,13 +64,9 @@ def read_image(guest: Any, raw_base: int) -> Image:
     elif isinstance(guest, bytes | bytearray):
         name, data = "image", bytes(guest)
     elif isinstance(guest, str | Path):
-        name = str(guest)
-        try:
-            data = Path(guest).read_bytes()
-        except OSError as error:
-            raise GuestError(f"{name}: cannot read the guest: {error.strerror}") from None
+        name, data = named(guest), read_file("guest", guest)
     else:
-        raise GuestError(f"a guest is a path, bytes or an assembled program, not {guest!r}")
+        raise GuestError(f"a guest is a path, bytes or an assembled program, not {shown(guest)}")
     if not data:
         raise GuestError(f"{name} is empty")
     if data[:4] == b"\x7fELF":
@@ -72,19 +83,25 @@ def _read_elf(name: str, data: bytes) -> Image:
     try:
         elf = ELFFile(io.BytesIO(data))
         if elf.elfclass != 64 or not elf.little_endian or elf["e_machine"] != "EM_RISCV":
-            kind = f"{elf.elfclass}-bit {elf['e_machine']}"
+            order = "little" if elf.little_endian else "big"
+            kind = f"{elf.elfclass}-bit {order}-endian {elf['e_machine']}"
             raise GuestError(f"{name} is an ELF for {kind}; expected 64-bit little-endian RISC-V")
         segments, code = [], []
         for segment in elf.iter_segments():
             if segment["p_type"] != "PT_LOAD" or not segment["p_memsz"]:
                 continue
             content = segment.data()
-            if len(content) != segment["p_filesz"] or len(content) > segment["p_memsz"]:
+            if len(content) != segment["p_filesz"]:
                 raise GuestError(f"{name} is truncated: a segment's bytes are missing")
+            if len(content) > segment["p_memsz"]:
+                raise GuestError(f"{name} is damaged: a segment has more bytes than memory")
             segments.append((segment["p_paddr"], content, segment["p_memsz"]))
             if segment["p_flags"] & P_FLAGS.PF_X:
                 code.append((segment["p_paddr"], content))
-        sections = [s for s in elf.iter_sections() if s["sh_flags"] & SH_FLAGS.SHF_EXECINSTR]
+        sections = [
+            section for section in elf.iter_sections("SHT_PROGBITS")
+            if section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR
+        ]  # fmt: skip
         if sections:  # a segment may have data beside its instructions
             code = [(section["sh_addr"], section.data()) for section in sections]
         symbols = {
