@@ -1,0 +1,293 @@
+"""raise_at and the doorbell: deterministic interrupts without icount that cut no block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from engine import (
+    ENABLE,
+    ROUND,
+    SETUP,
+    STAY,
+    THREE_BLOCKS,
+    machine,
+    only,
+    run,
+    taken,
+)
+
+from tcglite.tcg.cflags import CF_COUNT_MASK
+from tcglite.trace import events as ev
+
+LOOP = ENABLE + THREE_BLOCKS + STAY
+WARM = SETUP + 4 * ROUND
+HEADS = {WARM + k * ROUND + d: name for k in range(4) for d, name in ((0, "a"), (3, "b"), (7, "c"))}
+
+
+@pytest.mark.parametrize("n", range(WARM, WARM + ROUND + 2))
+def test_raise_at_has_exact_events_and_cuts_no_block(n: int) -> None:
+    """Raised and flagged right after n; the next head refuses; taken there. Nothing is translated
+    for it, and every block that ran is one that runs without it too."""
+    quiet = machine(LOOP, trace="blocks")
+    run(quiet, WARM + 4 * ROUND)
+    m = machine(LOOP, trace="blocks")
+    m.raise_at(n, "msip")
+    limit = run(m, WARM + 4 * ROUND)
+    assert limit.reason.value == "max-insns"
+
+    head = min(at for at in HEADS if at >= n)
+    story = [
+        (event.insns, type(event).__name__)
+        for event in m.events
+        if isinstance(
+            event, ev.LineRaised | ev.FlagSet | ev.Refused | ev.FlagCleared | ev.InterruptTaken
+        )
+        and (event.insns or 0) >= WARM
+    ][:5]
+    assert story == [
+        (n, "LineRaised"),
+        (n, "FlagSet"),
+        (head, "Refused"),
+        (head, "FlagCleared"),
+        (head, "InterruptTaken"),
+    ]
+    refused = only(m, ev.Refused)[-1]
+    assert refused.cause == "flag"
+    assert refused.pc == m.symbols[HEADS[head]]
+    ran = [(e.insns, e.pc, e.count, e.executed) for e in only(m, ev.BlockRun)]
+    wanted = [(e.insns, e.pc, e.count, e.executed) for e in only(quiet, ev.BlockRun)]
+    before = [row for row in wanted if (row[0] or 0) < head]
+    assert ran[: len(before)] == before
+    assert ran[len(before)][1] == m.symbols["handler"]
+    of_the_loop = range(m.symbols["a"], m.symbols["handler"])
+    assert [(tb.pc, tb.icount) for tb in m.tbs if tb.pc in of_the_loop] == [
+        (tb.pc, tb.icount) for tb in quiet.tbs if tb.pc in of_the_loop and not cut(tb)
+    ]
+
+
+def cut(tb: Any) -> bool:
+    return bool(tb.cflags & CF_COUNT_MASK)
+
+
+def test_raise_at_before_a_jump_that_is_not_patched_is_noticed_by_the_loop() -> None:
+    """No refusal: the loop looks before it enters the next block."""
+    m = machine(LOOP)
+    m.raise_at(SETUP + 2, "msip")
+    run(m, 60)
+    assert taken(m) == [(SETUP + 3, m.symbols["b"])]
+    assert only(m, ev.Refused) == []
+
+
+@pytest.mark.parametrize("n", [WARM + 1, WARM + 5, WARM + 9])
+@pytest.mark.parametrize("irq_check", ["tb-start", "tb-end", "every-insn", "unlink", "quantum"])
+def test_a_limit_and_a_raise_in_the_same_block(irq_check: str, n: int) -> None:
+    """The limit cuts, the raise does not; whichever comes first, both are exact, and the run ends.
+    The interrupt may come earlier than without the limit, since a cut block ends there; never
+    later."""
+    longest = 5 if irq_check != "quantum" else 6 + 5
+    for stop in range(WARM, WARM + ROUND + 1):
+        m = machine(LOOP, irq_check=irq_check, quantum=6)
+        m.raise_at(n, "msip")
+        assert run(m, stop).insns == stop
+        raised = [event.insns for event in only(m, ev.LineRaised) if event.line == "msip"]
+        assert raised == ([n] if n <= stop else [])
+        run(m, 2 * ROUND)
+        ((at, _),) = taken(m)
+        assert n <= (at or 0) <= n + longest, f"stop={stop}"
+        done = m.cpu["s0"] + m.cpu["s1"] + m.cpu["s2"]
+        assert 12 <= (at or 0) - SETUP - done <= 16, "3 jumps in each of 4 rounds, then some"
+        m.close()
+
+
+@pytest.mark.parametrize("irq_check", ["tb-start", "tb-end", "every-insn", "unlink"])
+def test_raise_at_is_exact_where_the_block_leaves_sideways_before_it(irq_check: str) -> None:
+    """The block that would have contained instruction n faults: n comes in the handler, where
+    interrupts are off; they are taken when mret has switched them on."""
+    source = f"""
+        {ENABLE}
+        li      s11, 0x50000
+        li      s1, 40
+a:      addi    s0, s0, 1
+        ld      t2, 0(s11)
+        addi    s2, s2, 1
+        addi    s2, s2, 1
+        addi    s2, s2, 1
+        addi    s2, s2, 1
+        addi    s2, s2, 1
+        bne     s0, s1, a
+        j       .
+        .balign 4
+handler: csrr   t0, mcause
+        bltz    t0, irq
+        csrr    t0, mepc
+        addi    t0, t0, 4
+        csrw    mepc, t0
+        mret
+irq:    j       irq
+"""
+    start, per_round = SETUP + 2, 1 + 6 + 6
+    for n in range(start + 2 * per_round, start + 4 * per_round):
+        m = machine(source, irq_check=irq_check)
+        m.raise_at(n, "msip")
+        run(m, 120)
+        offset = (n - start) % per_round
+        if irq_check == "every-insn":
+            wait = 7 - offset if 2 <= offset <= 7 else 0
+        else:
+            wait = -offset % per_round if offset in (0, *range(8, 13)) else 7 - offset
+        assert [at for at, _ in taken(m)] == [n + wait], f"offset {offset}"
+        m.close()
+
+
+@pytest.mark.parametrize("irq_check", ["tb-start", "tb-end", "every-insn", "acyclic", "never"])
+def test_the_line_is_up_at_its_instruction_also_after_leaving_sideways(irq_check: str) -> None:
+    source = """
+        la      t0, handler
+        csrw    mtvec, t0
+        addi    s0, s0, 1
+        ld      t2, 0(x0)
+        nop
+        nop
+        nop
+        nop
+        j       .
+        .balign 4
+handler: csrr   s1, mip
+        csrr    s2, mip
+        csrr    s3, mip
+        csrr    s4, mip
+        j       .
+"""
+    for n in range(3, 10):
+        m = machine(source, irq_check=irq_check, watchdog=None)
+        m.raise_at(n, "msip")
+        run(m, 12)
+        seen = [m.cpu[name] >> 3 & 1 for name in ("s1", "s2", "s3", "s4")]
+        assert seen == [int(4 + k >= n) for k in range(4)], f"n={n}"
+        m.close()
+
+
+def test_several_raises_act_in_the_order_of_their_numbers() -> None:
+    m = machine(LOOP)
+    wanted = [(5, "plic:3"), (1, "msip"), (5, "meip"), (2, "mtip")]
+    for n, line in wanted:
+        m.raise_at(WARM + n, line)
+    run(m, WARM + 2 * ROUND)
+    raised = [(e.insns, e.line) for e in only(m, ev.LineRaised) if e.insns and e.insns >= WARM]
+    assert raised == [
+        (WARM + 1, "msip"),
+        (WARM + 2, "mtip"),
+        (WARM + 5, "plic:3"),
+        (WARM + 5, "meip"),
+    ]
+    ((at, epc),) = taken(m)
+    assert (at, epc) == (WARM + 3, m.symbols["b"])
+    assert m.cpu.csr["mcause"] & 0xFF == 3, "at that moment: msip before mtip"
+
+
+@pytest.mark.parametrize(
+    "irq_check", ["tb-start", "tb-end", "every-insn", "quantum", "acyclic", "unlink", "never"]
+)
+@pytest.mark.parametrize(
+    ("read", "mask"),
+    [("lw s1, 0(s11)", 1), ("csrr s1, mip", 8)],
+    ids=["device in mid-block", "mip at the end"],
+)
+def test_who_looks_at_the_line_inside_the_block_sees_it_from_its_instruction_on(
+    irq_check: str, read: str, mask: int
+) -> None:
+    """Blocks of 6: four instructions, the read (a CSR read ends the block), a jump. The line must
+    be seen by the first read that comes after instruction n, in whatever mode."""
+    source = f"""
+        li      s11, 0x2000000
+        li      s10, 0
+a:      addi    s0, s0, 1
+        nop
+        nop
+        nop
+        {read}
+        andi    s1, s1, {mask}
+        snez    s1, s1
+        add     s10, s10, s1
+        j       a
+"""
+    start, per_round = 2, 9
+    for n in range(start + 2 * per_round, start + 3 * per_round + 1):
+        m = machine(source, irq_check=irq_check, watchdog=None)
+        m.raise_at(n, "msip")
+        run(m, start + 6 * per_round)
+        reads = [start + k * per_round + 4 for k in range(6)]
+        assert m.cpu["s10"] == len([at for at in reads if at >= n]), f"n={n}"
+        m.close()
+
+
+def test_two_raises_around_a_device_access_in_one_block() -> None:
+    """The first is due before the access and acts there; the second still acts at its place, seen
+    by the CSR read that ends the block."""
+    m = machine("""
+        li      s11, 0x2000000
+a:      addi    s0, s0, 1
+        nop
+        lw      s1, 0(s11)
+        nop
+        nop
+        csrr    s2, mip
+        j       a
+""")
+    base = 1 + 2 * 7
+    m.raise_at(base + 1, "plic:3")
+    m.raise_at(base + 4, "msip")
+    run(m, base + 7)
+    assert [(e.insns, e.line) for e in only(m, ev.LineRaised) if e.insns] == [
+        (base + 1, "plic:3"),
+        (base + 4, "msip"),
+    ]
+    assert m.cpu["s2"] & 8
+    assert m.cpu["s1"] == 0
+
+
+def test_raise_at_a_number_that_has_passed_acts_at_once() -> None:
+    m = machine(LOOP)
+    run(m, WARM)
+    m.raise_at(5, "msip")
+    run(m, ROUND)
+    assert taken(m) == [(WARM, m.symbols["a"])]
+
+
+# The doorbell.
+
+
+@pytest.mark.parametrize("position", [0, 3, 8])
+def test_the_doorbell_rings_in_mid_block_and_the_next_block_is_refused(position: int) -> None:
+    """The guest stores to msip after so many instructions of the block: mepc is the next block,
+    on every run, and that block was translated once (QEMU 7.2 does the same)."""
+    fill = ["addi s0, s0, 1"] * 8
+    fill.insert(position, "sw s1, 0(s11)")
+    source = f"""
+        {ENABLE}
+        li      s11, 0x2000000
+        li      s2, 6
+a:      {"; ".join(fill)}
+        j       b
+b:      addi    s3, s3, 1
+        sltu    s1, s4, s3              # 0 in the rounds that only warm up, then 1
+        bne     s3, s2, a
+        j       .
+        {STAY}
+"""
+    found = set()
+    for _ in range(3):
+        m = machine(source, trace="blocks")
+        m.cpu["s4"] = 2
+        run(m, 200)
+        ((at, epc),) = taken(m)
+        assert epc == m.symbols["b"]
+        assert (m.cpu["s0"], m.cpu["s3"]) == (8 * 4, 3), "the block ran to its end, the next not"
+        (refused,) = [event for event in only(m, ev.Refused) if event.insns == at]
+        assert (refused.pc, refused.cause) == (epc, "flag")
+        (raised,) = [event.insns for event in only(m, ev.LineRaised) if event.line == "msip"]
+        assert raised == (at or 0) - (10 - position), "stamped before the store itself"
+        assert len([tb for tb in m.tbs if tb.pc == m.symbols["b"]]) == 1
+        found.add(at)
+    assert len(found) == 1
