@@ -233,10 +233,10 @@ class Session:
             recording=self.player.recording, error=self.last_error or ""))
 
     def _show(self, shot: Snapshot) -> None:
+        self._publish_to(shot)      # first: who waits for a snapshot finds it on the page
         with self._changed:
             self.snapshot = shot
             self._changed.notify_all()
-        self._publish_to(shot)
 
     def _failed(self, line: str) -> None:
         self.last_error = line
