@@ -48,6 +48,16 @@ class BlockRun(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlocksLost(Event):
+    """``count`` blocks ran here, from record number ``ring`` on, of which nothing more is known:
+    the ring was overwritten before it was read. The events among them are kept and follow it in
+    order, with further ``BlocksLost`` between them. Nobody emits it: the recorder puts it there
+    when it is read. ``insns``: of the event before."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopExit(Event):
     """Host code came back to ``cpu_exec``. ``reason``: "slot" (a jump not patched yet, in
     ``slot``), "none" (exit_tb 0: main-loop work, or a failed goto_ptr), "refused" (the head

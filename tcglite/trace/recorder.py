@@ -13,10 +13,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import takewhile
 
-from .events import BlockRun, BlockTranslated, Event, LoopExit, Reset, StateRestored
+from .events import (
+    BlockRun,
+    BlocksLost,
+    BlockTranslated,
+    Event,
+    LoopExit,
+    Reset,
+    StateRestored,
+)
 
 MODES = (None, "events", "blocks", "times")
-RING_WORDS = 1 << 16  #: 64-bit words: 65,536 blocks, or 32,768 with times
+RING_WORDS = 1 << 18  #: 64-bit words, 2 MB: 262,144 blocks, or 131,072 with times
 MAX_EVENTS = 200_000
 
 
@@ -59,70 +67,108 @@ class Recorder:
     ) -> list[Event]:
         """Everything kept, in order, or the block records of those numbers (from, to before) and
         the events among them. ``written``: block records so far; ``insns_now``: the machine's
-        instruction count, which anchors the blocks if no event does."""
-        first, stop = self.lost(written), written + 1
+        instruction count, which anchors the blocks if no event does. Where the ring has lost
+        blocks stands a ``BlocksLost``."""
+        start, stop = 0, written
         if between is None:
             events = list(self._events)
         else:
-            first, stop = max(first, between[0]), min(written, between[1])
-            recent = takewhile(lambda event: event.ring >= first, reversed(self._events))
+            start, stop = max(0, between[0]), min(written, between[1])
+            recent = takewhile(lambda event: event.ring >= start, reversed(self._events))
             events = [event for event in recent if event.ring < stop][::-1]
         if not self.capacity:
             return events
-        insns = self._anchor(events, first, written, insns_now)
-        out: list[Event] = []
+        oldest = self.lost(written)
+        if self.lost_events:  # how blocks before the first event were entered is not known
+            oldest = max(oldest, self._events[0].ring)
+        first = min(max(start, oldest), max(start, stop))
+        out, at = self._without_blocks(events, start, first)
+        numbers, stamps = self._records(first, stop)
+        known = self._blocks
+        insns = self._anchor(events[at:], first, written, insns_now)
+        clock = out[-1].time if out else 0.0
+        from_loop = first == 0
+        before = self._records(first - 1, first)[0] if first > oldest else []
+        indirect = any(known[number].indirect for number in before)
         open_run: BlockRun | None = None
-        from_loop, indirect, clock = True, False, 0.0
-        at = run_at = 0
-        for position in range(first, stop):
-            while at < len(events) and events[at].ring <= position:
-                event = events[at]
-                at += 1
-                if isinstance(event, LoopExit):
-                    from_loop = True
-                    if open_run is not None and event.insns is not None:
-                        done = max(0, min(open_run.count, event.insns - (open_run.insns or 0)))
-                        out[run_at] = replace(open_run, executed=done)
-                        insns = event.insns
-                    open_run = None
-                elif isinstance(event, Reset):
-                    insns, open_run = 0, None
-                clock = event.time
-                out.append(event)
-            if position == written:
+        position = run_at = first
+        for event in (*events[at:], None):
+            until = stop if event is None else min(event.ring, stop)
+            for ring in range(position, until):
+                block = known[numbers[ring - first]]
+                entry = "loop" if from_loop else "goto_ptr" if indirect else "chain"
+                time = stamps[ring - first] / 1e9 if stamps else clock
+                open_run = BlockRun(
+                    insns=insns, time=time, ring=ring, tb=block.tb, pc=block.pc,
+                    count=block.count, executed=block.count, entry=entry,
+                )  # fmt: skip
+                out.append(open_run)
+                insns += block.count
+                from_loop, indirect = False, block.indirect
+            if until > position:
+                position, run_at = until, len(out) - 1
+            if event is None or event.ring > written:
                 break
-            number, stamp = self._record(position)
-            block = self._blocks[number]
-            entry = "loop" if from_loop else "goto_ptr" if indirect else "chain"
-            open_run = BlockRun(
-                insns=insns, time=stamp or clock, ring=position, tb=number, pc=block.pc,
-                count=block.count, executed=block.count, entry=entry,
-            )  # fmt: skip
-            run_at = len(out)
-            out.append(open_run)
-            insns += block.count
-            from_loop, indirect = False, block.indirect
+            clock = event.time
+            if isinstance(event, LoopExit):
+                from_loop = True
+                if open_run is not None and event.insns is not None:
+                    done = max(0, min(open_run.count, event.insns - (open_run.insns or 0)))
+                    if done != open_run.count:
+                        out[run_at] = replace(open_run, executed=done)
+                    insns = event.insns
+                open_run = None
+            elif isinstance(event, BlockTranslated):
+                from_loop = True  # also where the visit itself is not told: a limit of the run
+            elif isinstance(event, Reset):
+                insns, open_run = 0, None
+            out.append(event)
         return out
 
-    def _record(self, position: int) -> tuple[int, float]:
-        i = position % self.capacity * self.words_each
-        return self.ring[i], self.ring[i + 1] / 1e9 if self.words_each == 2 else 0.0
+    def _without_blocks(
+        self, events: list[Event], start: int, first: int
+    ) -> tuple[list[Event], int]:
+        """The events before the first record that is left, with what was lost between them; and
+        how many of ``events`` these are."""
+        out: list[Event] = []
+        position, at = start, 0
+        insns: int | None = None if start or self.lost_events else 0
+        time = events[0].time if events else 0.0
+        while position < first:
+            ring = min(first, events[at].ring) if at < len(events) else first
+            if ring > position:
+                out.append(BlocksLost(insns=insns, time=time, ring=position, count=ring - position))
+                position = ring
+            while at < len(events) and events[at].ring <= position < first:
+                insns, time = events[at].insns, events[at].time
+                out.append(events[at])
+                at += 1
+        return out, at
+
+    def _records(self, first: int, stop: int) -> tuple[list[int], list[int]]:
+        """Block numbers, and time stamps (ns) if there are any, of the records from ``first``."""
+        if first >= stop:
+            return [], []
+        each = self.words_each
+        view = memoryview(self.ring).cast("B").cast("Q")
+        start, end = first % self.capacity, (stop - 1) % self.capacity + 1
+        pieces = [(start, end)] if start < end else [(start, self.capacity), (0, end)]
+        words = [word for a, b in pieces for word in view[a * each : b * each].tolist()]
+        return (words, []) if each == 1 else (words[::2], words[1::2])
 
     def _anchor(self, events: list[Event], first: int, written: int, now: int | None) -> int:
         """Instruction count at the first record that is left."""
         if first == 0:
             return 0
-        total, position, undone = 0, first, 0
+        counts = [self._blocks[number].count for number in self._records(first, written)[0]]
+        undone = 0
         for event in events:
             if isinstance(event, LoopExit | StateRestored) and event.ring > first:
-                while position < event.ring:
-                    total += self._blocks[self._record(position)[0]].count
-                    position += 1
                 if isinstance(event, StateRestored):
                     undone = event.undone
                 elif event.insns is not None:
-                    return event.insns - total + undone
-        total += sum(self._blocks[self._record(p)[0]].count for p in range(position, written))
+                    return event.insns - sum(counts[: event.ring - first]) + undone
+        total = sum(counts)
         return (now or total) - total
 
     def clear(self) -> None:
