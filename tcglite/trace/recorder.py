@@ -45,7 +45,7 @@ class Recorder:
     def emit(self, event: Event) -> None:
         """Keep ``event`` and tell the listeners; callable from any thread."""
         if event.__class__ is BlockTranslated:
-            self._blocks[event.tb] = event  # type: ignore[attr-defined]
+            self._blocks[event.tb] = event
         if self.mode is not None:
             if len(self._events) == MAX_EVENTS:
                 self.lost_events += 1
