@@ -59,7 +59,8 @@ def retranslate(tb: TranslationBlock) -> Translation:
     def fetch(addr: int) -> int:
         offset = addr - tb.pc
         # Only the look across the page end reads past the block; any half-word ends it there.
-        return int.from_bytes(tb.code[offset : offset + 2], "little") or 1
+        bits = tb.code[offset : offset + 2]
+        return int.from_bytes(bits, "little") if bits else 1
 
     return translate(fetch, tb.pc, tb.flags, cf_with_count(tb.cflags & ~CF_INVALID, tb.icount))
 
