@@ -48,10 +48,8 @@ def cpu_handle_interrupt(cpu: CPUState, last_tb: TranslationBlock | None) -> tup
     """
     if cpu.cflags_next_tb is not None and cpu.cflags_next_tb & CF_NOIRQ:
         return False, last_tb
-    if cpu.cflags & CF_COUNT and not cpu.observer:
-        budget = cpu.budget
-        if budget.pending_raise or not (cpu._decr.low or budget.extra):
-            budget.exhausted()
+    if cpu.cflags & CF_COUNT and not (cpu.observer or cpu._decr.low or cpu.budget.extra):
+        cpu.budget.exhausted()
     if cpu.observer:
         cpu.observer = False
         return cpu.exit_request, last_tb
@@ -150,6 +148,8 @@ def cpu_exec(cpu: CPUState) -> Excp:
         except CpuLoopExit:  # QEMU's sigsetjmp: all that the loop knew is gone, so no linking
             cpu.stats.loop_returns += 1
             cpu.emit(ev.LoopExit, reason="exception", tb=None)
+            if cpu.budget.pending_raise:
+                cpu.budget.exhausted()  # granted for a block that has not ended as planned
             if cpu.one_shot is not None:
                 cpu.tbs.drop(cpu.one_shot)
                 cpu.one_shot = None
