@@ -7,6 +7,7 @@ kept in pytest's temporary folder.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -135,3 +136,38 @@ def test_a_student_presses_ring_and_sees_the_interrupt(page, tmp_path):
     button(cell, "Stop").click()
     sync_api.expect(status).to_contain_text("stopped", timeout=30 * SECOND)
     assert cell.get_by_role("alert").count() == 0
+
+
+def errors(page: sync_api.Page) -> list[str]:
+    """What stands in red on the page."""
+    return page.locator("[data-mime-type='application/vnd.jupyter.stderr'], "
+                        "[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
+
+
+def test_the_notebook_from_top_to_bottom(page, tmp_path):
+    """Each cell that is not folded, in order; a bet; ten keys for the deaf twin."""
+    cells = json.loads((launch.notebooks() / launch.FIRST).read_text(encoding="utf-8"))["cells"]
+    folded = next(k for k, c in enumerate(cells) if "jp-MarkdownHeadingCollapsed" in c["metadata"])
+    for number in range(sum(c["cell_type"] == "code" for c in cells[:folded])):
+        cell = run(page, number)
+        sync_api.expect(cell.locator(".jp-InputPrompt").first).to_have_text(
+            re.compile(r"\[\d+\]:"), timeout=60 * SECOND)
+        code = cell.locator(".cm-content").first.inner_text()
+        if "Bet(" in code:
+            button(cell, "D").click()
+            button(cell, "Place the bet").click()
+            sync_api.expect(cell.get_by_role("status").last).to_contain_text(
+                re.compile("Right|No:"), timeout=30 * SECOND)
+        if "twin=True" in code:
+            sync_api.expect(cell.get_by_role("status").first).to_contain_text(
+                "running", timeout=30 * SECOND)
+            page.wait_for_timeout(1500)     # both guests reach their loops
+            for _ in range(10):
+                button(cell, "Ring").click()
+            taken = cell.get_by_role("row", name=re.compile("interrupts taken"))
+            sync_api.expect(taken).to_contain_text("10", timeout=30 * SECOND)
+            assert taken.get_by_role("cell").last.inner_text() == "0"
+            button(cell, "Stop").click()
+        cell.screenshot(path=tmp_path / f"cell-{number:02}.png")
+    sync_api.expect(page.locator(".jp-Notebook")).to_contain_text("agrees with Unicorn")
+    assert errors(page) == []

@@ -138,11 +138,11 @@ def test_doctor_is_one_line_or_silent(capsys, monkeypatch):
     assert len(capsys.readouterr().out.splitlines()) == 1
     lab.doctor(quiet=True)
     assert capsys.readouterr().out == ""
-    real = health.installed
-    monkeypatch.setattr(health, "installed",
-                        lambda name: (7, 0, 1) if name == "ipykernel" else real(name))
+    monkeypatch.setattr(health, "in_worker", lambda work: LookupError("shell_parent"))
     lab.doctor(quiet=True)
-    assert "pip install 'ipykernel>=7.1'" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told.startswith("NOT READY: a worker cannot update a widget (LookupError")
+    assert "pip install 'ipykernel>=7.1'" in told
 
 
 def test_source_shows_the_real_thing_and_where_it_stands():

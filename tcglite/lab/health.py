@@ -1,8 +1,8 @@
 """Will the panels work here? One line, and what to do if not.
 
-What can be wrong (each of these was seen): ipywidgets 7, or missing; ipykernel 7.0, whose widget
-updates from a worker thread vanish without a word unless the thread carries a copy of the cell's
-context; a front end that cannot show widgets. The check does what a panel does: a worker thread
+What can be wrong (each of these was seen): ipywidgets 7, or missing; a kernel in which widget
+updates from a worker thread vanish without a word. ipykernel 7.0 is one, unless the thread carries
+a copy of the cell's context, as our workers do. The check does what a panel does: a worker thread
 sets the value of a widget.
 """
 
@@ -83,10 +83,7 @@ def examine() -> Report:
         found = installed(package)
         if found:
             report.facts.append(f"{package} {'.'.join(map(str, found))}")
-    kernel, widgets = installed("ipykernel"), installed("ipywidgets")
-    if kernel[:2] == (7, 0):
-        report.problems.append("ipykernel 7.0 loses what workers show: "
-                               "pip install 'ipykernel>=7.1' and restart the kernel")
+    widgets = installed("ipywidgets")
     if not widgets:
         report.problems.append("ipywidgets is missing: pip install 'tcglite[lab]'")
     elif widgets < (8, 1):
@@ -96,9 +93,8 @@ def examine() -> Report:
         probe = ipywidgets.HTML("before")
         error = in_worker(lambda: setattr(probe, "value", "after"))
         if error is not None or probe.value != "after":
-            report.problems.append("a worker cannot update a widget "
-                                   f"({type(error).__name__}): restart the kernel; if that does "
-                                   "not help, pip install --upgrade ipykernel ipywidgets")
+            report.problems.append(f"a worker cannot update a widget ({error!r}): pip install "
+                                   "'ipykernel>=7.1' 'ipywidgets>=8.1', then restart the kernel")
         probe.close()
     for package in ("capstone", "elftools"):
         if importlib.util.find_spec(package) is None:
