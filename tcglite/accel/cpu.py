@@ -118,6 +118,7 @@ class CPUState:
         mechanisms.check(count=self.count, icount=icount)
         self.mechanisms = mechanisms
         trace = {None: TRACE_OFF, "events": TRACE_OFF, "blocks": TRACE_BLOCKS}.get(
+        self.cflags_next_tb = None  # made of the old switches
             self.recorder.mode, TRACE_TIMES
         )
         self.cflags = mechanisms.cflags(count=self.count, icount=icount, trace=trace)
@@ -181,7 +182,7 @@ class CPUState:
         """Get the vCPU out of the loop, also from chained code that tests no flag."""
         self.exit_request = True
         self.kick("stop")
-        if not self.mechanisms.flag_heard:
+        if not self.mechanisms.kick_heard:
             self.observer = True
             self.tbs.unlink_all()
 
@@ -211,7 +212,7 @@ class CPUState:
         """A guest exception. ``ra``: host PC of the access that hit it, or 0 where pc is right
         already (QEMU: riscv_raise_exception)."""
         if ra:
-            self.restore_state(ra, words=self.mechanisms.restore is True)
+            self.restore_state(ra, self.mechanisms.restore)
         self.exception = cause, tval, expected
         self.loop_exit()
 
@@ -227,17 +228,19 @@ class CPUState:
             return int(self.count)
         return tb.icount - row.index
 
-    def restore_state(self, ra: int, words: bool = True) -> bool:
+    def restore_state(self, ra: int, how: bool | str = True) -> bool:
         """Restore pc and the per-instruction words from host PC ``ra``, and give the budget back
-        what the block was charged but did not do; exactly once for each way out of a block."""
+        what the block was charged but did not do; exactly once for each way out of a block.
+        ``how``: False restores no word, "eager" all but the pc, which has been stored."""
         found = self.unwind(ra)
         if found is None:
             return False
         tb, row = found
         undone = self._undone(tb, row)
         self.retire(-undone)
-        if words:
-            target.restore_state_to_opc(self.env, row.words)
+        if how:
+            pc = self.env.pc if how == "eager" else row.words[0]
+            target.restore_state_to_opc(self.env, (pc, *row.words[1:]))
         self.stats.state_restores += 1
         self.emit(ev.StateRestored, tb=tb.number, host_pc=ra, guest_pc=row.words[0], undone=undone)
         return True

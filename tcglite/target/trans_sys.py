@@ -50,6 +50,7 @@ def mret(ctx: DisasContext, i: Insn) -> None:
 @family("wfi")
 def wfi(ctx: DisasContext, i: Insn) -> None:
     """Does not end the block, as in QEMU; the helper unwinds from wherever it stands."""
+    ctx.before_access()  # it may be illegal here
     ctx.b.call(WFI)
 
 
