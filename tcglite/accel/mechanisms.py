@@ -77,6 +77,11 @@ class Mechanisms:
         """Does chained code ever test the exit flag?"""
         return IRQ_CHECKS[self.irq_check] != CHECK_NONE
 
+    @property
+    def kick_heard(self) -> bool:
+        """Does setting the exit flag bring chained code back to the loop?"""
+        return self.flag_heard or self.irq_check == "unlink"
+
     def cflags(self, *, count: bool, icount: bool, trace: int) -> int:
         """What these switches mean for the compilation of a block (QEMU: curr_cflags)."""
         bits = cf_with_count(0, self.max_block_insns)
