@@ -184,17 +184,23 @@ def lr(ctx: DisasContext, i: Insn) -> None:
 
 @family("sc")
 def sc(ctx: DisasContext, i: Insn) -> None:
+    """Stores if the address is the reserved one and memory still holds the value that LR saw:
+    QEMU's compare-and-exchange, which also notices stores by devices."""
     ctx.always_store_amo()
     ctx.before_access()
     b = ctx.b
     addr, memop = ctx.reg(i.rs1), MEMOPS[i.arg] | MO_ALIGN
     failed = b.new("setcond", LOAD_RES, addr, "ne")
-    held, lost = b.label(), b.label()
+    held, lost, changed = b.label(), b.label(), b.label()
     b.emit("brcond", failed, 0, "eq", held)
     b.call(SC_PROBE, addr, memop)
     b.emit("set_label", held)
     b.emit("brcond", failed, 0, "ne", lost)
+    now = b.new("qemu_ld", addr, memop | (MO_SIGN if i.arg == "l" else 0), ctx.mmu)
+    b.emit("setcond", failed, now, LOAD_VAL, "ne")
+    b.emit("brcond", failed, 0, "ne", changed)
     b.emit("qemu_st", ctx.reg(i.rs2), addr, memop, ctx.mmu)
+    b.emit("set_label", changed)
     b.emit("set_label", lost)
     b.emit("mov", LOAD_RES, NO_RESERVATION)
     b.emit("mov", ctx.dest(i.rd), failed)
