@@ -43,6 +43,7 @@ def test_an_unpacked_wheel_runs_guests_and_finds_its_notebooks(wheel, tmp_path):
             "print(Machine(guests.load('hello')).run(timeout=20).exit_code); "
             "print(launch.notebooks().name)")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
-                          text=True, env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""}, timeout=60)
+                          text=True, timeout=60,
+                          env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""})
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["0", "tcglite-notebooks"]
