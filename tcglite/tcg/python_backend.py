@@ -137,7 +137,7 @@ class PythonBackend:
 
 
 def _atom(text: str) -> str:
-    return text if text.isidentifier() or text.isdigit() else f"({text})"
+    return text if text.isalnum() or text.isidentifier() else f"({text})"
 
 
 class _Emitter:
