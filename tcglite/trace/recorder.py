@@ -18,6 +18,8 @@ from .events import (
     BlocksLost,
     BlockTranslated,
     Event,
+    ExceptionRaised,
+    Halted,
     LoopExit,
     Reset,
     StateRestored,
@@ -67,15 +69,14 @@ class Recorder:
     ) -> list[Event]:
         """Everything kept, in order, or the block records of those numbers (from, to before) and
         the events among them. ``written``: block records so far; ``insns_now``: the machine's
-        instruction count, which anchors the blocks if no event does. Where the ring has lost
-        blocks stands a ``BlocksLost``."""
+        instruction count, which anchors the blocks if no event does; None where nobody counts.
+        Where the ring has lost blocks stands a ``BlocksLost``."""
         start, stop = 0, written
-        if between is None:
-            events = list(self._events)
-        else:
+        events = recent = list(self._events)  # at once: others may be adding to them
+        if between is not None:
             start, stop = max(0, between[0]), min(written, between[1])
-            recent = takewhile(lambda event: event.ring >= start, reversed(self._events))
-            events = [event for event in recent if event.ring < stop][::-1]
+            recent = list(takewhile(lambda event: event.ring >= start, reversed(events)))[::-1]
+            events = [event for event in recent if event.ring < stop]
         if not self.capacity:
             return events
         oldest = self.lost(written)
@@ -85,7 +86,7 @@ class Recorder:
         out, at = self._without_blocks(events, start, first)
         numbers, stamps = self._records(first, stop)
         known = self._blocks
-        insns = self._anchor(events[at:], first, written, insns_now)
+        insns = self._anchor(recent[at:], first, written, insns_now)
         clock = out[-1].time if out else 0.0
         from_loop = first == 0
         before = self._records(first - 1, first)[0] if first > oldest else []
@@ -99,7 +100,8 @@ class Recorder:
                 entry = "loop" if from_loop else "goto_ptr" if indirect else "chain"
                 time = stamps[ring - first] / 1e9 if stamps else clock
                 open_run = BlockRun(
-                    insns=insns, time=time, ring=ring, tb=block.tb, pc=block.pc,
+                    insns=None if insns_now is None else insns,
+                    time=time, ring=ring, tb=block.tb, pc=block.pc,
                     count=block.count, executed=block.count, entry=entry,
                 )  # fmt: skip
                 out.append(open_run)
@@ -162,12 +164,17 @@ class Recorder:
             return 0
         counts = [self._blocks[number].count for number in self._records(first, written)[0]]
         undone = 0
-        for event in events:
-            if isinstance(event, LoopExit | StateRestored) and event.ring > first:
-                if isinstance(event, StateRestored):
-                    undone = event.undone
-                elif event.insns is not None:
-                    return event.insns - sum(counts[: event.ring - first]) + undone
+        for event, following in zip(events, [*events[1:], None], strict=False):
+            if event.ring <= first:
+                continue
+            if isinstance(event, StateRestored):
+                undone = event.undone
+            elif isinstance(event, Halted):
+                undone -= 1  # wfi itself was retired
+            elif isinstance(event, LoopExit) and event.insns is not None:
+                if isinstance(following, ExceptionRaised) and following.expected:
+                    undone = 1
+                return event.insns - sum(counts[: event.ring - first]) + undone
         total = sum(counts)
         return (now or total) - total
 
