@@ -13,7 +13,7 @@ import heapq
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..tcg.cflags import CHECK_END, CHECK_HEAD, CHECK_INSN, cf_check, cf_with_count
+from ..tcg.cflags import CF_NOIRQ, CHECK_END, CHECK_HEAD, CHECK_INSN, cf_check, cf_with_count
 from ..trace import events as ev
 
 if TYPE_CHECKING:
@@ -167,6 +167,8 @@ class Budget:
             self.cpu._decr.high = -1
         if keep < tb.icount:
             self._cut(tb, keep)
+        elif tb.cflags & CF_NOIRQ:
+            self.cpu.cflags_next_tb = tb.cflags  # the loop would not find it by itself
         else:
             self.cpu.observer = True
 
