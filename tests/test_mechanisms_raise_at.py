@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from engine import (
     ENABLE,
+    END,
     ROUND,
     SETUP,
     STAY,
@@ -291,3 +292,82 @@ b:      addi    s3, s3, 1
         assert len([tb for tb in m.tbs if tb.pc == m.symbols["b"]]) == 1
         found.add(at)
     assert len(found) == 1
+
+
+# Interrupts are transparent.
+
+WORK = f"""
+        {ENABLE}
+        li      s11, 0x50000
+        li      s10, 0x2000000
+        la      s9, room
+        li      s8, 6
+        la      s7, patch
+        lw      s6, patch
+a:      addi    s0, s0, 1
+1:      lr.d    t2, (s9)
+        addi    t2, t2, 3
+        sc.d    t3, t2, (s9)
+        bnez    t3, 1b
+        ld      t2, 0(s11)              # faults
+        add     s1, s1, s0
+        lw      t2, 4(s10)              # a device
+        li      t2, 0x100000
+        add     s6, s6, t2              # the next addi adds one more
+        sw      s6, 0(s7)
+        fence.i
+patch:  addi    s2, s2, 0
+        jal     ra, f
+        amoadd.d s4, s2, (s9)
+        bne     s0, s8, a
+        ld      s5, 0(s9)
+        {END}
+f:      slli    s3, s3, 1
+        add     s3, s3, s0
+        ret
+        .balign 64
+handler: csrw   mscratch, t0
+        csrr    t0, mcause
+        bltz    t0, irq
+        csrr    t0, mepc
+        addi    t0, t0, 4
+        csrw    mepc, t0
+        csrr    t0, mscratch
+        mret
+irq:    li      t0, 0x2000000
+        sw      x0, 0(t0)
+        addi    gp, gp, 1
+        csrr    t0, mscratch
+        mret
+        .balign 4096
+room:   .dword  0
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"irq_check": "tb-end"}, {"irq_check": "every-insn"}, {"irq_check": "acyclic"},
+     {"irq_check": "unlink"}, {"irq_check": "quantum", "quantum": 9}, {"icount": 0},
+     {"io_last": True}, {"cache": False}, {"max_block_insns": 3}],
+    ids=str,
+)  # fmt: skip
+def test_wherever_it_comes_the_program_computes_the_same(options: dict[str, Any]) -> None:
+    """Loops of LR and SC, faults, device accesses, changed code, calls: one interrupt anywhere in
+    it, and then three, leave every result as it is."""
+    names = ("s0", "s1", "s2", "s3", "s4", "s5", "s6")
+
+    def results(*raises: int) -> list[int]:
+        with machine(WORK, trace=None, **options) as m:
+            for n in raises:
+                m.raise_at(n, "msip")
+            assert run(m, 5000).exit_code == 0
+            assert m.cpu["gp"] == m.stats.interrupts_taken
+            assert m.cpu["gp"] >= min(len(raises), 1)
+            return [m.cpu[name] for name in names]
+
+    quiet = results()
+    assert quiet[:4] == [6, 21, 21, 120]
+    for n in range(SETUP, 150, 7):
+        assert results(n) == quiet, f"raised at {n}"
+    for n in range(SETUP + 1, 150, 23):
+        assert results(n, n + 5, n + 40) == quiet, f"raised at {n}, {n + 5}, {n + 40}"
