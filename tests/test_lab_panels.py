@@ -30,7 +30,7 @@ def console():
 
     yield make
     lab.stop_all()
-    assert [panel.last_error for panel in made] == [None] * len(made)
+    assert "".join(panel.session.worker.traceback for panel in made if panel.last_error) == ""
     assert not [t.name for t in threading.enumerate() if t.name == "tcglite-panel"]
 
 
@@ -89,9 +89,10 @@ def test_typing_and_lines_from_the_folded_part(console):
     panel._key.value = "hi"
     panel._type.click()
     panel.wait(lambda s: s.output.endswith("HI"))
-    panel._line.value = "msip"
-    panel._raise.click()
-    panel.wait(lambda s: s.main.pressed == 2)
+    panel._line.value = "plic:3"
+    for button in (panel._raise, panel._timer, panel._doorbell):
+        button.click()
+    panel.wait(lambda s: s.main.pressed == 4)
 
 
 def test_random_arrivals_fill_the_histogram(console):
@@ -193,6 +194,14 @@ def test_a_panel_nobody_touches_freezes_by_itself(console, monkeypatch):
     panel.wait("running")
 
 
+def test_stop_all_stops_machines_in_the_background_too():
+    from tcglite import Machine
+    with Machine(lab.bell()) as machine:
+        machine.start()
+        assert lab.stop_all() == 1
+        assert machine.wait(5).reason.value == "paused"
+
+
 def test_a_closed_widget_ends_its_worker(console):
     panel = console("bell")
     panel.close()
@@ -238,7 +247,7 @@ def test_looking_leaves_no_trace_in_pictures_and_counters():
     player.pause()
     player.collect()
     view = player.view()
-    events = player.recording.events
+    events = player.recording().events
     player.close()
     assert view.refused == 0
     assert view.taken == 1
@@ -327,6 +336,13 @@ def test_a_bet_by_clicks():
     bet._worker.call(lambda: None, 60)
     assert (bet.last_error, bet.score, bet.number) == (None, "1 of 1", 1)
     bet.close()
+
+
+def test_a_bet_ends_with_all_other_panels():
+    bet = lab.Bet(seed=3)
+    lab.stop_all()
+    with pytest.raises(TcgliteError, match="run its cell again"):
+        bet.place(bet.round.answer)
 
 
 def test_a_bet_needs_a_line_that_the_guest_listens_to():

@@ -15,7 +15,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from tcglite.errors import TcgliteError, UsageError
-from tcglite.lab import theme
+from tcglite.lab import registry, theme
 from tcglite.lab.picture import figure
 from tcglite.lab.programs import resolve
 from tcglite.lab.timeline import layout, to_html
@@ -105,6 +105,7 @@ class Bet(widgets.VBox):
         self._another = widgets.Button(description="Another")
         self._picture, self._words = widgets.HTML(), widgets.HTML()
         self._worker = Worker(lambda: None, self._failed)
+        registry.replace(registry.this_cell("Bet"), lambda: self._worker)
         self._place.on_click(lambda _: self._worker.submit(
             lambda: self._reveal(self._choice.value)))
         self._another.on_click(lambda _: self._worker.submit(self._deal))

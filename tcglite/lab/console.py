@@ -25,8 +25,7 @@ RING = {"echo": ("key", "A key"), "timer": ("timer", "The timer")}
 RANDOM = {"echo": "uart", "timer": "timer"}
 LETTERS = "interrupt"
 
-LINES = [("doorbell (msip)", "msip"), ("timer (mtip)", "mtip"), ("serial port (uart)", "uart"),
-         *((f"PLIC source {n}", f"plic:{n}") for n in range(1, 32))]
+LINES = [("serial port", "uart"), *((f"PLIC source {n}", f"plic:{n}") for n in range(1, 32))]
 
 
 class InterruptConsole(widgets.VBox):
@@ -119,10 +118,12 @@ class InterruptConsole(widgets.VBox):
                                  style={"description_width": "40px"})
         self._type = self._button("Type", "Send these characters to the serial port",
                                   lambda: self.inject("uart", self._key.value))
-        self._line = widgets.Dropdown(options=LINES, description="line",
-                                      layout={"width": "220px"},
-                                      style={"description_width": "40px"})
-        self._raise = self._button("Raise", "Raise this line",
+        self._timer = self._button("Timer", "The timer's line, mtip, goes up",
+                                   lambda: self.inject("timer"))
+        self._doorbell = self._button("Doorbell", "The doorbell's line, msip, goes up",
+                                      lambda: self.inject("doorbell"))
+        self._line = widgets.Dropdown(options=LINES, layout={"width": "180px"})
+        self._raise = self._button("Raise", "This line goes up",
                                    lambda: self.inject(self._line.value))
         self._rate = widgets.IntSlider(value=0, min=0, max=20, description="at random, per second",
                                        continuous_update=False, layout={"width": "340px"},
@@ -130,7 +131,8 @@ class InterruptConsole(widgets.VBox):
         self._rate.observe(self._guarded(lambda: self.session.set_rate(
             self._rate.value, RANDOM.get(guest, "doorbell"))), "value")
         more = widgets.Accordion(children=[widgets.VBox([
-            widgets.HBox([self._key, self._type, self._line, self._raise]), self._rate])])
+            widgets.HBox([self._key, self._type, self._timer, self._doorbell, self._line,
+                          self._raise]), self._rate])])
         more.set_title(0, "More ways to interrupt")
         more.selected_index = None
 
@@ -197,7 +199,8 @@ class InterruptConsole(widgets.VBox):
         self._freeze.description = "Freeze" if shot.state == RUNNING else "Go"
         over = shot.state in (ENDED, STOPPED)
         self._freeze.disabled = over
-        self._ring.disabled = self._raise.disabled = self._type.disabled = over
+        for button in (self._ring, self._type, self._timer, self._doorbell, self._raise):
+            button.disabled = over
         self._stop.disabled = self._reset.disabled = shot.state == STOPPED
         still = shot.state == RUNNING
         for button in (self._previous, self._next, self._closer, self._wider):

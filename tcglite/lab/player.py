@@ -23,7 +23,8 @@ from tcglite.trace.events import (
 )
 
 BEFORE, AFTER = 60, 240     # block runs that are kept before and after something that happened
-KEEP = 8000                 # events and block runs that a picture can show
+KEEP = 8000                 # events and block runs that a picture can show when all stands still
+LIVE = 700                  # while it runs: the last interrupt or two
 
 # What a person calls it -> what the machine calls the line.
 LINES = {"timer": "mtip", "doorbell": "msip", "mtip": "mtip", "msip": "msip", "meip": "meip",
@@ -46,7 +47,7 @@ class Player:
         self._letters = Letters()
         self._latencies = Latencies()
         self._history: deque[Event] = deque(maxlen=KEEP)
-        self._recording = Recording(letters=self._letters)
+        self._recordings = (Recording(letters=self._letters),) * 2
         self._kept = 0              # block runs before this one are in the history, or never
         self._wanted = 0            # keep them up to this one
         self._from: int | None = None   # something happened at this block run
@@ -113,7 +114,9 @@ class Player:
             self._history.extend(event for event in self.machine.events_between(self._kept, stop)
                                  if not ours.hides(event))
             self._kept = stop
-            self._recording = Recording(tuple(self._history), self._letters)
+            events = tuple(self._history)
+            self._recordings = (Recording(events[-LIVE:], self._letters),
+                                Recording(events, self._letters))
 
     @property
     def moving(self) -> bool:
@@ -125,10 +128,9 @@ class Player:
         """Has something happened that ``collect`` has not looked at?"""
         return self._from is not None
 
-    @property
-    def recording(self) -> Recording:
-        """What can be drawn; the same object until there is more."""
-        return self._recording
+    def recording(self, whole: bool = True) -> Recording:
+        """What can be drawn, all or the last part; the same object until there is more."""
+        return self._recordings[whole]
 
     def view(self) -> View:
         """The counters. Also while it runs: they lie in memory, nothing has to be stopped."""

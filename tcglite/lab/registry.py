@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from tcglite.accel import vcpu
+
 
 class Live(Protocol):
     """What the registry needs of a panel's session. Both may be called from any thread."""
@@ -63,10 +65,11 @@ def freeze_others(one: Live) -> None:
 
 
 def stop_all() -> int:
-    """Stop every panel and every machine that a panel runs; returns how many there were."""
+    """Stop every panel, and every machine that runs in the background; returns how many there
+    were. Panels end; machines can be started again."""
     with _lock:
         panels = list(_live.values())
         _live.clear()
     for panel in panels:
         panel.close()
-    return len(panels)
+    return len(panels) + vcpu.stop_all()

@@ -230,7 +230,8 @@ class Session:
         self._show(Snapshot(
             state=self._state, note=self._note, full_speed=self._full_speed,
             main=self.player.view(), twin=self.twin.view() if self.twin else None,
-            recording=self.player.recording, error=self.last_error or ""))
+            recording=self.player.recording(whole=self._state != RUNNING),
+            error=self.last_error or ""))
 
     def _show(self, shot: Snapshot) -> None:
         self._publish_to(shot)      # first: who waits for a snapshot finds it on the page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tcglite.lab.snapshot import Recording
 from tcglite.lab.timeline import Layout, layout, to_html
+from tcglite.lab.timeline.reading import read
 
 SPANS = (6, 12, 24, 48, 120, 600)       # blocks that are shown at least
 
@@ -51,19 +52,15 @@ class Strip:
         if recording is None or not recording.events:
             self.html = self.text = self.position = ""
             return None
-        span = SPANS[self._zoom]
-        drawn = self._layout(recording, self._mark, span)
-        if self._mark is None and drawn.marks:
-            raised = [k for k, mark in enumerate(drawn.marks) if mark.kind == "raised"]
-            self._mark = raised[-1] if raised else len(drawn.marks) - 1
-            drawn = self._layout(recording, self._mark, span)
+        if self._mark is None:
+            marks = read(recording.events, recording.letters).marks
+            raised = [k for k, mark in enumerate(marks) if mark.kind == "raised"]
+            self._mark = raised[-1] if raised else len(marks) - 1 if marks else None
+        drawn = layout(recording.events, width=self.width, letters=recording.letters,
+                       span=SPANS[self._zoom], window=self._mark)
         self.html = to_html(drawn)
         self.text = "\n".join(drawn.text)
         if self._mark is not None and drawn.marks:
             self.position = (f"mark {self._mark + 1} of {len(drawn.marks)}: "
                              f"{drawn.marks[self._mark].line}")
         return drawn
-
-    def _layout(self, recording: Recording, mark: int | None, span: int) -> Layout:
-        return layout(recording.events, width=self.width, letters=recording.letters, span=span,
-                      window=mark)

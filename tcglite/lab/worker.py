@@ -83,6 +83,9 @@ class Worker:
             if left <= 0 or not self._next(left):
                 return
 
+    def freeze(self, note: str = "") -> None:
+        """Nothing runs between two commands of a plain worker; sessions have a better one."""
+
     def close(self, timeout: float = 5) -> None:
         """End the thread; at once, and safe to call twice and from any thread."""
         self._closing.set()

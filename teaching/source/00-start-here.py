@@ -206,7 +206,7 @@ lab.riscv()
 # ### Things to try
 #
 # - `lab.InterruptConsole("timer")`: ten ticks by itself, and yours. Open *More ways to interrupt*, let the line go up at random, watch the histogram. How long are its bars' blocks?
-# - Raise *doorbell (msip)* on `echo`: the line goes up and stays up. Nothing is taken. Why? (`mie`, in the RISC-V page.)
+# - Press *Doorbell* there on `echo`: the line goes up and stays up. Nothing is taken. Why? (`mie`, in the RISC-V page.)
 # - Change `raise_at(116, …)` to 117, 118, 119 and say each time, before you run it, who refuses.
 # - Give the handler one more line before `mret`, `csrw mepc, …`, and see that nobody remembers:
 
