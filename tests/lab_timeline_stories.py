@@ -38,6 +38,12 @@ class Tape:
         self.insns += done
         return start
 
+    def lose(self, blocks: int, insns: int) -> None:
+        """The ring has lost these."""
+        self.add(ev.BlocksLost, count=blocks)
+        self.ring += blocks
+        self.insns += insns
+
     def leave(self, reason: str, tb: int | None = None, slot: int | None = None) -> None:
         self.add(ev.LoopExit, reason=reason, tb=tb, slot=slot)
 
@@ -104,6 +110,34 @@ def first_interrupt() -> list[Event]:
     tape.take(7, STEP)
     handler(tape)
     chained(tape, 2)
+    return tape.events
+
+
+def lost() -> list[Event]:
+    """The ring was too small: of the first interrupt only the events are left."""
+    tape = Tape()
+    tape.add(ev.Reset, pc=LOOP)
+    tape.add(ev.EnableChanged, enabled=True, mie=0x80)
+    for tb, pc, count in ((1, LOOP, 7), (2, STEP, 1), (3, HANDLER, 6), (4, BACK, 4)):
+        tape.translate(tb, pc, count)
+        tape.lose(1, count)
+        tape.leave("slot", tb, 0)
+    tape.lose(900, 3600)
+    tape.kick("mtip", tape.insns - 4)
+    tape.refuse(2)
+    tape.take(7, STEP)
+    tape.lose(2, 10)
+    tape.add(ev.LineRaised, line="mtip", level=0)
+    tape.add(ev.TrapReturn, pc=STEP, priv=3)
+    tape.leave("none")
+    tape.lose(60, 240)
+    chained(tape, 2)
+    start = tape.run(1)
+    tape.kick("mtip", start + 3)
+    tape.refuse(2)
+    tape.take(7, STEP)
+    handler(tape, first=False)
+    tape.run(1)
     return tape.events
 
 
@@ -291,6 +325,21 @@ def repeats(rounds: int = 400) -> list[Event]:
     return tape.events
 
 
+def far(rounds: int = 40) -> list[Event]:
+    """Nobody looks at the flag for a long time: taken many blocks after it was raised."""
+    tape = Tape()
+    warm(tape)
+    start = tape.run(1)
+    tape.kick("mtip", start + 3)
+    tape.run(2)
+    chained(tape, rounds)
+    tape.leave("none")
+    tape.take(7, LOOP)
+    handler(tape, back=1)
+    chained(tape, 200)
+    return tape.events
+
+
 def crowd(blocks: int = 12_000, interrupts: int = 40) -> list[Event]:
     """More blocks than can be drawn."""
     tape = Tape()
@@ -313,6 +362,7 @@ def crowd(blocks: int = 12_000, interrupts: int = 40) -> list[Event]:
 
 STORIES = {
     "first_interrupt": first_interrupt,
+    "lost": lost,
     "masked": masked,
     "by_the_loop": by_the_loop,
     "deadline": deadline,

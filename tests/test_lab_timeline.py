@@ -10,15 +10,24 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from lab_timeline_stories import STORIES, Tape, chained, crowd, first_interrupt, handler, warm
+from lab_timeline_stories import (
+    STORIES,
+    Tape,
+    chained,
+    crowd,
+    far,
+    first_interrupt,
+    handler,
+    warm,
+)
 
 from tcglite.errors import UsageError
 from tcglite.lab import theme
-from tcglite.lab.timeline import Letters, layout, legend, shapes, to_svg, to_text
+from tcglite.lab.timeline import Letters, layout, legend, overview, shapes, to_svg, to_text
 from tcglite.lab.timeline.draw import Label, draw, nodes
-from tcglite.lab.timeline.fold import Repeat, fold
 from tcglite.lab.timeline.layout import NODES
 from tcglite.lab.timeline.metrics import text_width
+from tcglite.lab.timeline.placing import Repeat, fold
 from tcglite.lab.timeline.shapes import Layout, Shape
 from tcglite.trace import events as ev
 
@@ -308,10 +317,11 @@ def test_fold_finds_the_longest_cover():
 
 def pictures() -> list[tuple[str, Layout]]:
     found = []
-    for name, story in [*STORIES.items(), ("crowd", crowd)]:
+    for name, story in [*STORIES.items(), ("crowd", crowd), ("far", far)]:
         events = story()
         whole = layout(events)
         found += [(name, whole), (f"{name} large", layout(events, scale=1.7))]
+        found.append((f"{name} saved", overview(events, title="a guest with a name")))
         step = max(len(whole.marks) // 6, 1)
         for k in range(0, len(whole.marks), step):
             found.append((f"{name} mark {k}", layout(events, window=k)))

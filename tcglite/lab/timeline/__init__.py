@@ -14,12 +14,11 @@ from typing import Any
 
 from tcglite.errors import UsageError
 from tcglite.lab.theme import AUTO, LIGHT, Theme
-from tcglite.lab.timeline.figure import to_figure
-from tcglite.lab.timeline.layout import layout
+from tcglite.lab.timeline.layout import layout, overview
 from tcglite.lab.timeline.legend import legend
 from tcglite.lab.timeline.names import Letters
+from tcglite.lab.timeline.painters import to_figure, to_svg
 from tcglite.lab.timeline.shapes import Layout, MarkInfo
-from tcglite.lab.timeline.svg import to_svg
 from tcglite.trace.events import Event
 
 __all__ = [
@@ -28,6 +27,7 @@ __all__ = [
     "MarkInfo",
     "layout",
     "legend",
+    "overview",
     "save_timeline",
     "timeline_html",
     "to_figure",
@@ -69,17 +69,27 @@ def timeline_html(
 
 
 def save_timeline(
-    events: Iterable[Event], path: str | Path, *, look: str | Theme = LIGHT, **options: Any
+    events: Iterable[Event],
+    path: str | Path,
+    *,
+    look: str | Theme = LIGHT,
+    title: str | None = "",
+    **options: Any,
 ) -> Layout:
     """Write the timeline to a file, ``.svg``, ``.png`` or ``.pdf``; returns its layout.
 
+    ``title`` (the guest's name) stands on top, with the run's numbers; None: no such line. Without
+    ``window`` the picture is an :func:`overview`, else :func:`layout` with these ``options``.
     Raises UsageError for another ending, or a folder that does not exist.
     """
     target = Path(path)
     ending = target.suffix.lower()
     if ending not in (".svg", ".png", ".pdf"):
         raise UsageError(f"timeline file {str(path)!r}: expected a name ending in .png or .svg")
-    picture = layout(events, **options)
+    draw = overview if options.get("window") is None else layout
+    if draw is overview:
+        options = {name: value for name, value in options.items() if name not in ("window", "span")}
+    picture = draw(events, title=title, **options)
     try:
         if ending == ".svg":
             text = '<?xml version="1.0" encoding="UTF-8"?>\n' + to_svg(picture, look) + "\n"

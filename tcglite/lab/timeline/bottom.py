@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from tcglite.lab.timeline.canvas import HELPER_MARKS, mark_row
 from tcglite.lab.timeline.lanes import Lanes
-from tcglite.lab.timeline.metrics import fitting, text_width
+from tcglite.lab.timeline.metrics import fitting, number_text, text_width
 from tcglite.lab.timeline.shapes import Bracket, Mark, Route, Tick, Tie
-from tcglite.lab.timeline.story import Ghost, Journey, Note, Run, Story
+from tcglite.lab.timeline.story import Gap, Ghost, Journey, Note, Run, distance, latency_text
 from tcglite.lab.timeline.story import Mark as StoryMark
 
 ROWS = 4  # so many rows of texts at most in the HELPERS lane; the text twin has them all
@@ -71,7 +71,7 @@ def helpers(lanes: Lanes) -> None:
         row = rows.take(left - m(4), left + wide + m(4))
         if row is None:
             continue
-        c.text(left, base + row * height, text)
+        c.text(left, base + row * height, text, halo=True)
         restored = any(note.kind == "restored" for note in notes)
         start = lanes.box_y + m.box
         stop = base + row * height - m(12)
@@ -135,6 +135,8 @@ def routes(lanes: Lanes) -> None:
             continue
         points: list[tuple[float, float]] = []
         previous = ""
+        if entry := _entry(lanes, journey, marks):
+            points, previous = [entry], "earlier"
         for mark, (x, y) in spots:
             if not points:
                 points.append((x, y))
@@ -161,39 +163,27 @@ def routes(lanes: Lanes) -> None:
                 lanes.c.middle.append(_route(lanes, journey.number, down, dotted=True))
 
 
+def _entry(
+    lanes: Lanes, journey: Journey, marks: list[StoryMark]
+) -> tuple[float, float] | None:
+    """Where the way of an interrupt comes in that was raised before this window: at the left, in
+    the row of its last mark there."""
+    if marks[0].at.part >= lanes.p.parts.start:
+        return None
+    earlier = [mark for mark in marks if mark.at.part < lanes.p.parts.start]
+    rows = lanes.c.rows
+    y = {"flag": rows["exit flag"] + lanes.m(3), "looked": rows["I"]}.get(
+        earlier[-1].kind, rows.get(f"line {earlier[0].lane}", rows["exit flag"])
+    )
+    return (lanes.p.left, y)
+
+
 def _route(
     lanes: Lanes, number: int, points: list[tuple[float, float]], dotted: bool = False
 ) -> Route:
     rounded = tuple((round(x, 2), round(y, 2)) for x, y in points)
     return Route(x=rounded[0][0], y=rounded[0][1], number=number, points=rounded,
                  dotted=dotted, line=lanes.m(2.6))
-
-
-def distance(story: Story, journey: Journey) -> tuple[StoryMark, StoryMark, int, int] | None:
-    """From raised to taken: both marks, instructions and blocks that ran between them."""
-    marks = [story.marks[k] for k in journey.marks]
-    raised = next((mark for mark in marks if mark.kind == "raised"), None)
-    taken = next((mark for mark in marks if mark.kind == "taken"), None)
-    if raised is None or taken is None:
-        return None
-    insns = blocks = 0
-    for number in range(raised.at.part, taken.at.part):
-        part = story.parts[number]
-        if isinstance(part, Run):
-            before = int(raised.at.offset) if number == raised.at.part else 0
-            ran = part.executed - before
-            insns += ran
-            blocks += ran > 0
-    return raised, taken, insns, blocks
-
-
-def latency_text(insns: int, blocks: int) -> str:
-    """``4 instructions · 1 block``."""
-    if not insns:
-        return "at once"
-    return (
-        f"{insns:,} instruction{'s' * (insns != 1)} · {blocks:,} block{'s' * (blocks != 1)}"
-    )
 
 
 def brackets(lanes: Lanes) -> None:
@@ -205,9 +195,11 @@ def brackets(lanes: Lanes) -> None:
         if found is None:
             continue
         raised, taken, insns, blocks = found
-        if id(raised) not in lanes.spots or id(taken) not in lanes.spots:
+        earlier = raised.at.part < lanes.p.parts.start
+        if not (earlier or id(raised) in lanes.spots) or id(taken) not in lanes.spots:
             continue
-        start, stop = lanes.spots[id(raised)][0], lanes.spots[id(taken)][0]
+        start = lanes.p.left if earlier else lanes.spots[id(raised)][0]
+        stop = lanes.spots[id(taken)][0]
         label = latency_text(insns, blocks)
         wide = text_width(label, m.normal, bold=True) + 2 * m.badge + m(8)
         middle = (start + stop) / 2
@@ -221,7 +213,7 @@ def brackets(lanes: Lanes) -> None:
         c.front.append(
             Bracket(
                 x=start, y=c.y + row * m(32) + m(2), w=max(stop - start, m(2)), h=m(9),
-                label=label, number=journey.number, size=m.normal,
+                label=label, number=journey.number, size=m.normal, earlier=earlier,
             )
         )  # fmt: skip
     if rows.used:
@@ -236,25 +228,21 @@ def axis(lanes: Lanes) -> None:
     c.text(m(8), y + m(20), "instructions →", role="muted")
     wanted: list[tuple[float, int]] = []
     for mark in lanes.marks:
-        if mark.kind == "raised" and isinstance(lanes.story.parts[mark.at.part], Run):
+        if mark.kind == "raised" and isinstance(lanes.story.parts[mark.at.part], Run | Gap):
             wanted.append((lanes.p.x_clamped(mark.at, lanes.story), mark.at.i))
     for number, x, _ in lanes.shown():
         part = lanes.story.parts[number]
-        if isinstance(part, Run | Ghost):
+        if isinstance(part, Run | Ghost | Gap):
             wanted.append((x, part.i))
     if len(lanes.p.parts):
         last = lanes.story.parts[lanes.p.parts.stop - 1]
-        if isinstance(last, Run):
-            wanted.append((lanes.p.right, last.i + last.executed))
+        if isinstance(last, Run | Gap):
+            wanted.append((lanes.p.right, last.i + lanes.story.insns(last)))
     rows = _Rows(lanes.p.left, lanes.p.right, 1, [])
     for x, i in wanted:
         label = number_text(i)
         half = text_width(label, m.small) / 2
-        if rows.take(x - half - m(5), x + half + m(5)) is not None:
-            c.middle.append(Tick(x=x, y=y, h=m(6), label=label, size=m.small))
+        middle = min(x, c.width - m(5) - half)
+        if rows.take(middle - half - m(5), middle + half + m(5)) is not None:
+            c.middle.append(Tick(x=x, y=y, h=m(6), label=label, size=m.small, shift=middle - x))
     c.y += m(28)
-
-
-def number_text(i: int) -> str:
-    """An instruction number for people: 1650, 16,500."""
-    return str(i) if i < 10_000 else f"{i:,}"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from tcglite.lab.timeline.metrics import Metrics, text_width
-from tcglite.lab.timeline.shapes import Mark, Rule, Shape, Text
+from tcglite.lab.timeline.metrics import Metrics, fitting, text_width
+from tcglite.lab.timeline.shapes import Mark, Rule, Shape, Strip, Text
 from tcglite.lab.timeline.story import Mark as StoryMark
 
 # which marks stand in which lane
 LOOP_MARKS = ("looked", "taken")
 CODE_MARKS = ("cut", "rewound", "expected", "unexpected")
 HELPER_MARKS = ("dropped", "sleep", "reset")
+
+STRIPS = 150  # more turns of tasks than that: only those that can be seen
+
+Tasks = Mapping[str, tuple[int, int]]  # name -> (first address, end address) of its code
 
 
 class Canvas:
@@ -64,11 +68,39 @@ class Canvas:
 
 def _rounded(shape: Shape) -> Shape:
     changes = {}
-    for name in ("x", "y", "w", "h", "done", "bx", "by"):
+    for name in ("x", "y", "w", "h", "done", "bx", "by", "shift", "middle", "left", "right"):
         value = getattr(shape, name, None)
         if isinstance(value, float):
             changes[name] = round(value, 2)
     return replace(shape, **changes)
+
+
+def task_strips(
+    c: Canvas, tasks: Tasks, places: Iterable[tuple[float, float, int]]
+) -> None:
+    """The strip on top: which task's code runs where, from (start, end, pc) of each block. It lies
+    over the tasks' handlers, which belong to none."""
+    m = c.m
+    c.text(m(8), c.y + m(15), "TASK", bold=True)
+    ranges = list(tasks.items())
+    spans: list[tuple[float, float, int]] = []
+    for x, right, pc in places:
+        owner = next((k for k, (_, (low, end)) in enumerate(ranges) if low <= pc < end), -1)
+        if spans and spans[-1][2] == owner:
+            spans[-1] = (spans[-1][0], right, owner)
+        else:
+            spans.append((x, right, owner))
+    least = m(4) if len(spans) > STRIPS else 0
+    for left, right, owner in spans:
+        if owner >= 0 and right - left >= least:
+            label = fitting(ranges[owner][0], m.small, right - left - m(6), bold=True)
+            c.middle.append(
+                Strip(
+                    x=left, y=c.y + m(2), w=right - left, h=m(18), row="task", label=label,
+                    colour=owner,
+                )
+            )  # fmt: skip
+    c.y += m(24)
 
 
 def mark_row(
@@ -87,7 +119,7 @@ def mark_row(
                 group = groups[same[-1]]
                 group[3].append(mark)
                 where[id(mark)] = same[-1]
-                room = m.sign + text_width(f"×{len(group[3])}", m.small, bold=True) + m(3)
+                room = m.sign + text_width(f"×{len(group[3]):,}", m.small, bold=True) + m(7)
                 groups[same[-1]] = (group[0], group[0] + room, group[2], group[3])
                 continue
             x = max(x, max(group[1] for group in groups) + reach)

@@ -1,190 +1,215 @@
-"""Many blocks at once: how often each ran, in columns."""
+"""The picture of very many blocks: density columns, and every mark still there, counted."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 from tcglite.lab.theme import letter
-from tcglite.lab.timeline.shapes import Columns
-from tcglite.lab.timeline.story import Point, Run, Story, Visit
+from tcglite.lab.timeline.canvas import (
+    CODE_MARKS,
+    HELPER_MARKS,
+    LOOP_MARKS,
+    Canvas,
+    Tasks,
+    mark_row,
+    mark_shape,
+    task_strips,
+)
+from tcglite.lab.timeline.columns import (
+    Axis,
+    block_columns,
+    counted_columns,
+    interval_columns,
+    most_run,
+)
+from tcglite.lab.timeline.metrics import text_width
+from tcglite.lab.timeline.shapes import Columns, Rule, Tie
+from tcglite.lab.timeline.story import Change, Gap, Run, Story, Visit
 
-TOP = 6  # so many blocks have their own colour; the others are grey
-
-
-@dataclass(slots=True)
-class Scale:
-    """Executed instructions to pixels, without gutters and gaps."""
-
-    left: float
-    width: float
-    starts: list[int]  # executed before each part of the story
-    total: int
-
-    def x(self, point: Point, story: Story) -> float:
-        """The pixel of a point."""
-        done = self.starts[point.part]
-        if isinstance(story.parts[point.part], Run):
-            done += int(point.offset)
-        return self.at(done)
-
-    def at(self, executed: int) -> float:
-        """The pixel of a number of executed instructions."""
-        return self.left + self.width * min(max(executed, 0), self.total) / max(self.total, 1)
-
-    def insns(self, x: float, story: Story) -> int:
-        """The guest's own count at a pixel."""
-        done = round((x - self.left) / self.width * self.total)
-        part = max(bisect_right(self.starts, done) - 1, 0)
-        return story.parts[part].i + done - self.starts[part] if story.parts else 0
+COLUMNS = 120
+LINES = 6  # so many device lines have a row
+GROUPS = 8  # so many signs of one kind stand in a row; more are one sign and a strip
 
 
-def scale(story: Story, parts: range, left: float, width: float) -> Scale:
-    """All of ``parts`` over ``width`` pixels."""
-    starts = []
-    total = 0
-    for number, part in enumerate(story.parts):
-        starts.append(total)
-        if number in parts and isinstance(part, Run):
-            total += part.executed
-    return Scale(left, width, starts, total)
+def density(canvas: Canvas, story: Story, parts: range, tasks: Tasks | None = None) -> Axis:
+    """Columns of the most run blocks, with the same lanes as the picture of single blocks."""
+    c, m = canvas, canvas.m
+    left, right = m.names, c.width - m(26)
+    crowd = _Crowd(c, story, parts, Axis(story, parts, left, right - left, least=m(104)))
+    crowd.tasks(tasks)
+    top = c.y
+    crowd.device()
+    crowd.request()
+    crowd.code()
+    crowd.loop()
+    crowd.lane_marks(HELPER_MARKS, "HELPERS", "RESTORE")
+    crowd.background(top)
+    c.lane()
+    c.text(m(8), c.y + m(20), "instructions →", role="muted")
+    c.middle += crowd.axis.ticks(m, c.y, c.width - m(5))
+    c.y += m(28)
+    return crowd.axis
 
 
-def most_run(story: Story, parts: range) -> list[tuple[int, int]]:
-    """The blocks (number behind the letter, instructions), most instructions first, at most
-    :data:`TOP`."""
-    executed: Counter[int] = Counter()
-    for number in parts:
-        part = story.parts[number]
-        if isinstance(part, Run):
-            executed[story.letters.index(part.tb)] += part.executed
-    ranked = sorted(executed.items(), key=lambda item: (-item[1], item[0]))
-    return [item for item in ranked[:TOP] if item[1]]
+class _Crowd:
+    """Draws the lanes, one after the other."""
 
+    def __init__(self, c: Canvas, story: Story, parts: range, axis: Axis) -> None:
+        self.c, self.m, self.story, self.parts, self.axis = c, c.m, story, parts, axis
+        self.left, self.right = axis.left, axis.left + axis.width
 
-def block_columns(
-    story: Story, parts: range, axis: Scale, y: float, height: float, count: int
-) -> list[Columns]:
-    """One :class:`Columns` for each of the most run blocks, and one for all others."""
-    top = {index: rank for rank, (index, _) in enumerate(most_run(story, parts))}
-    if sum(isinstance(story.parts[k], Run) for k in parts) <= count:
-        return _exact(story, parts, axis, y, height, top)
-    per = axis.total / count if axis.total else 1.0
-    filled = [[0.0] * count for _ in range(TOP + 1)]
-    for number in parts:
-        part = story.parts[number]
-        if not isinstance(part, Run) or not part.executed:
-            continue
-        rank = top.get(story.letters.index(part.tb), TOP)
-        start = float(axis.starts[number])
-        stop = start + part.executed
-        column = int(start / per)
-        while start < stop and column < count:
-            edge = min(stop, (column + 1) * per)
-            filled[rank][column] += max(edge - start, 0)
-            start = max(edge, start)
-            column += 1
-    step = axis.width / count
-    floor = [y + height] * count
-    out = []
-    for rank in range(TOP + 1):
-        rects: list[tuple[float, float, float, float]] = []
-        for column, amount in enumerate(filled[rank]):
-            tall = height * min(amount / per, 1.0)
-            if tall < 0.05:
+    def add(self, columns: Columns | None) -> None:
+        if columns is not None:
+            self.c.middle.append(columns)
+
+    def tasks(self, tasks: Tasks | None) -> None:
+        """Which task's code runs."""
+        if tasks:
+            places = [
+                (self.axis.xs[k], self.axis.xs[k + 1], part.pc)
+                for k in self.parts
+                if isinstance(part := self.story.parts[k], Run)
+            ]
+            task_strips(self.c, tasks, places)
+
+    def level(self, changes: list[Change], row: str, y: float, role: str) -> None:
+        """A row that is filled where its level is high."""
+        c, m = self.c, self.m
+        c.back.append(Rule(x=self.left, y=y + m(7), w=self.right - self.left))
+        spans = []
+        level = self.story.level_before(changes, row, self.parts.start)
+        start, since = self.left, self.parts.start
+        for change in changes:
+            if change.row != row or change.at.part not in self.parts:
                 continue
-            floor[column] -= tall
-            x = axis.left + column * step
-            box = (round(x, 2), round(floor[column], 2), round(step, 2), round(tall, 2))
-            if rects and _joins(rects[-1], box):
-                last = rects[-1]
-                box = (last[0], last[1], round(box[0] + box[2] - last[0], 2), last[3])
-                rects[-1] = box
-            else:
-                rects.append(box)
-        if rects:
-            index = next((i for i, r in top.items() if r == rank), -1)
-            out.append(_columns(axis, y, height, index, rects))
-    return out
+            x = self.axis.x(change.at)
+            if level and not change.level and change.at.part > since:
+                spans.append((start, x))
+            elif change.level and not level:
+                start, since = x, -1
+            level = change.level
+        if level:
+            spans.append((start, self.right))
+        self.add(interval_columns(spans, y - m(5), m(12), row, role))
 
+    def marks(self, *kinds: str) -> None:
+        """A row of marks for each kind that there is."""
+        c, m = self.c, self.m
+        for kind in kinds:
+            found = [
+                (self.axis.x(mark.at), mark)
+                for mark in self.story.marks
+                if mark.kind == kind and mark.at.part in self.parts
+            ]
+            if not found:
+                continue
+            signs, _ = mark_row(m, c.y + m(11), found, self.left, self.right - m(8))
+            if len(signs) > GROUPS and len(found) > 2 * len(signs):
+                sign = mark_shape(m, self.left, c.y + m(11), [mark for _, mark in found])
+                signs = [sign]
+                start = sign.x + m(20) + text_width(f"×{sign.times:,}", m.small, bold=True)
+                spans = [(max(x - m(1), start), x + m(1)) for x, _ in found if x > start]
+                self.add(interval_columns(spans, c.y + m(8), m(6), kind, "on"))
+            c.front += signs
+            c.y += m(22)
 
-def _exact(
-    story: Story, parts: range, axis: Scale, y: float, height: float, top: dict[int, int]
-) -> list[Columns]:
-    """Few blocks: each as a rectangle of its own width."""
-    rects: dict[int, list[tuple[float, float, float, float]]] = {}
-    for number in parts:
-        part = story.parts[number]
-        if isinstance(part, Run) and part.executed:
-            index = story.letters.index(part.tb)
-            start = axis.at(axis.starts[number])
-            wide = axis.at(axis.starts[number] + part.executed) - start
-            box = (round(start, 2), y, round(wide, 2), height)
-            rects.setdefault(index if index in top else -1, []).append(box)
-    return [_columns(axis, y, height, index, found) for index, found in sorted(rects.items())]
+    def lane_marks(self, kinds: tuple[str, ...], *names: str) -> None:
+        """A lane of marks only."""
+        c, m = self.c, self.m
+        c.lane(*names)
+        start = c.y
+        self.marks(*kinds)
+        c.y = max(c.y, start + m(18) * len(names) + m(4))
 
+    def device(self) -> None:
+        c, m = self.c, self.m
+        c.lane("DEVICE")
+        start = c.y
+        self.marks("raised")
+        changes = [change for change in self.story.lines if change.at.part in self.parts]
+        names = list(dict.fromkeys(change.row for change in changes))
+        for name in names[:LINES]:
+            self.level(self.story.lines, name, c.row(name, name, m(24)), "line")
+        if len(names) > LINES:
+            c.row("more", f"{len(names) - LINES} more lines", m(20))
+        c.y = max(c.y, start + m(24))
 
-def _columns(
-    axis: Scale, y: float, height: float, index: int,
-    rects: list[tuple[float, float, float, float]],
-) -> Columns:  # fmt: skip
-    name, role = (letter(index), "") if index >= 0 else ("others", "faint")
-    return Columns(
-        x=axis.left, y=y, w=axis.width, h=height, name=name, colour=max(index, 0),
-        rects=tuple(rects), role=role,
-    )  # fmt: skip
+    def request(self) -> None:
+        c, m = self.c, self.m
+        c.lane("REQUEST")
+        self.marks("flag")
+        for row in ("enabled", "exit flag"):
+            self.level(self.story.strips, row, c.row(row, row, m(24)), "on")
 
+    def code(self) -> None:
+        """The key, what was not recorded, and the columns."""
+        c, m = self.c, self.m
+        c.lane("GENERATED", "CODE")
+        start = c.y
+        self.marks("refused", *CODE_MARKS)
+        ranked = most_run(self.story, self.parts)
+        self.key(ranked)
+        height = m(90)
+        c.y = max(c.y, start + m(28))
+        c.middle += self.axis.holes(m, c.y, height)
+        c.middle += block_columns(self.axis, ranked, c.y, height, COLUMNS)
+        c.y += height + m(8)
 
-def _joins(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return abs(a[0] + a[2] - b[0]) < 0.05 and a[1] == b[1] and a[3] == b[3]
+    def key(self, ranked: list[tuple[int, int]]) -> None:
+        """Letter and share of each coloured block."""
+        c, m = self.c, self.m
+        x = self.left
+        total = max(self.axis.recorded, 1)
+        entries = [(index, n / total) for index, n in ranked]
+        rest = 1 - sum(share for _, share in entries)
+        for index, share in [*entries, *([(-1, rest)] if rest > 0.0005 else [])]:
+            name = letter(index) if index >= 0 else "others"
+            label = f"{name}  {share:.0%}" if share >= 0.01 else f"{name}  < 1%"
+            size = m(13)
+            if x + m(19) + text_width(label, m.normal, bold=True) > self.right:
+                x = self.left
+                c.y += m(22)
+            c.middle.append(
+                Columns(
+                    x=x, y=c.y + m(5), w=size, h=size, name=name, colour=max(index, 0),
+                    rects=((x, c.y + m(5), size, size),), role="" if index >= 0 else "faint",
+                )
+            )  # fmt: skip
+            c.text(x + m(19), c.y + m(16), label, m.normal, bold=True)
+            x += m(19) + text_width(label, m.normal, bold=True) + m(18)
+        c.y += m(26)
 
-
-def visit_columns(
-    story: Story, parts: range, axis: Scale, y: float, height: float, count: int
-) -> tuple[Columns | None, int]:
-    """How often the loop ran in each column, the tallest as high as the lane; and that number."""
-    visits = [0] * count
-    for number in parts:
-        if isinstance(story.parts[number], Visit):
-            column = int(axis.starts[number] / max(axis.total, 1) * count)
-            visits[min(column, count - 1)] += 1
-    most = max(visits, default=0)
-    if not most:
-        return None, 0
-    step = axis.width / count
-    rects = tuple(
-        (
-            round(axis.left + column * step, 2),
-            round(y + height * (1 - n / most), 2),
-            round(step, 2),
-            round(height * n / most, 2),
+    def loop(self) -> None:
+        c, m = self.c, self.m
+        c.lane("LOOP")
+        start = c.y
+        self.marks(*LOOP_MARKS)
+        height = m(36)
+        y = c.y + m(6)
+        counts = (
+            (k, part.visits if isinstance(part, Gap) else 1)
+            for k in self.parts
+            if isinstance(part := self.story.parts[k], Visit | Gap)
         )
-        for column, n in enumerate(visits)
-        if n
-    )
-    columns = Columns(
-        x=axis.left, y=y, w=axis.width, h=height, name="visits", colour=0, rects=rects, role="on"
-    )
-    return columns, most
+        columns, most = counted_columns(self.axis, counts, y, height, COLUMNS)
+        self.add(columns)
+        c.text(m.names - m(10), y + m(15), "visits", anchor="end", role="muted")
+        c.text(m.names - m(10), y + m(31), f"at most {most:,}", anchor="end", role="muted")
+        c.y = max(y + height, start + m(30)) + m(4)
 
-
-def interval_columns(
-    intervals: Iterable[tuple[float, float]], y: float, height: float, name: str, role: str
-) -> Columns | None:
-    """Intervals in pixels as one shape; those closer than a pixel are joined."""
-    joined: list[list[float]] = []
-    for start, stop in sorted(intervals):
-        stop = max(stop, start + 0.8)
-        if joined and start <= joined[-1][1] + 1:
-            joined[-1][1] = max(joined[-1][1], stop)
-        else:
-            joined.append([start, stop])
-    if not joined:
-        return None
-    rects = tuple((round(a, 2), y, round(b - a, 2), height) for a, b in joined)
-    return Columns(
-        x=rects[0][0], y=y, w=round(joined[-1][1] - joined[0][0], 2), h=height, name=name,
-        colour=0, rects=rects, role=role,
-    )  # fmt: skip
+    def background(self, top: float) -> None:
+        """Handlers as pale bands; where what was not recorded ends."""
+        c, parts, x = self.c, self.parts, self.axis.x
+        bands = interval_columns(
+            (
+                (x(band.start), self.right if band.end is None else x(band.end))
+                for band in self.story.handlers
+                if band.start.part < parts.stop
+                and (band.end is None or band.end.part >= parts.start)
+            ),
+            top, c.y - top, "handlers", "band",
+        )  # fmt: skip
+        if bands:
+            c.back.insert(0, bands)
+        edges = {s.x + end for s in self.axis.stretches if s.lost for end in (0, s.w)}
+        c.back += [
+            Tie(x=at, y=top, w=0.0, h=c.y - top) for at in sorted(edges - {self.left, self.right})
+        ]

@@ -194,14 +194,12 @@ _GUTTERS = {"loop": ("gutter", 1.0), "sleep": ("gutter", 1.0), "gap": ("faint", 
 def _gutter(s: shapes.Gutter) -> Iterator[Primitive]:
     fill, opacity = _GUTTERS[s.kind]
     yield Rectangle(s.x, s.y, s.w, s.h, fill, opacity=opacity)
-    if s.kind == "gap":
-        x, step = s.x + s.w / 2, s.h / 24
-        points = [(x + (s.w / 6 if k % 2 else -s.w / 6), s.y + k * step) for k in range(25)]
-        yield Outline(lines(points), stroke="muted", line=1.4)
 
 
 def _step(s: shapes.Step) -> Iterator[Primitive]:
-    yield Label(s.x, s.y + s.size * 0.36, s.name, s.size, "ink", "middle", bold=True)
+    yield Label(
+        s.x, s.y + s.size * 0.36, s.name, s.size, "ink", "middle", bold=True, halo="gutter"
+    )
 
 
 def _arc(s: shapes.Arc) -> Iterator[Primitive]:
@@ -239,7 +237,7 @@ def _mark(s: shapes.Mark) -> Iterator[Primitive]:
     yield from _sign(s.kind, s.x, s.y, s.size, role, halo=s.size * 0.14)
     if s.times > 1:
         yield Label(
-            s.x + s.size * 1.25, s.y + s.font * 0.36, f"×{s.times}", s.font, "ink", bold=True,
+            s.x + s.size * 1.25, s.y + s.font * 0.36, f"×{s.times:,}", s.font, "ink", bold=True,
             halo="paper",
         )  # fmt: skip
     elif s.numbers:
@@ -294,8 +292,12 @@ def _tie(s: shapes.Tie) -> Iterator[Primitive]:
 
 
 def _bracket(s: shapes.Bracket) -> Iterator[Primitive]:
-    path = lines([(s.x, s.y), (s.x, s.y + s.h), (s.x + s.w, s.y + s.h), (s.x + s.w, s.y)])
+    foot, right = s.y + s.h, s.x + s.w
+    path = lines([(s.x, s.y), (s.x, foot), (right, foot), (right, s.y)][s.earlier :])
     yield Outline(path, stroke="journey", line=s.size * 0.16)
+    if s.earlier:
+        h = s.size * 0.4
+        yield Outline(polygon((s.x - h, foot), (s.x + h, foot - h), (s.x + h, foot + h)), "journey")
     y = s.y + s.h + s.size * 1.3
     middle = s.x + s.w / 2
     if not s.number:
@@ -310,7 +312,7 @@ def _bracket(s: shapes.Bracket) -> Iterator[Primitive]:
 def _fold(s: shapes.Fold) -> Iterator[Primitive]:
     yield Rectangle(s.x, s.y, s.w, s.h, "none", "ink", s.size * 0.14, radius=s.size * 0.6)
     yield Label(
-        s.x + s.w - s.size * 0.6, s.y + s.h / 2 + s.size * 0.36, f"× {s.times:,}", s.size, "ink",
+        s.x + s.w - s.size * 0.6, s.middle + s.size * 0.36, f"× {s.times:,}", s.size, "ink",
         "end", bold=True,
     )  # fmt: skip
 
@@ -326,13 +328,40 @@ def _skip(s: shapes.Skip) -> Iterator[Primitive]:
     yield Label(middle, s.y + s.h * 0.78, f"{s.insns} instr.", s.size, "ink", "middle")
 
 
+def _lost(s: shapes.Lost) -> Iterator[Primitive]:
+    unit = s.size / 12
+    title = f"{s.insns:,} instructions not recorded"
+    yield Rectangle(s.x, s.y, s.w, s.h, "paper", title=title)
+    yield Outline(
+        _hatch(s.x, s.y, s.w, s.h, "/", 7 * unit), stroke="gutter", line=2.2 * unit
+    )
+    yield Rectangle(
+        s.x, s.y, s.w, s.h, "none", "muted", 1.2 * unit, (2 * unit, 3 * unit)
+    )
+    top = s.y + s.h / 2 - (len(s.lines) - 1) * s.size * 0.75 + s.size * 0.36
+    for k, text in enumerate(s.lines):
+        y = top + k * s.size * 1.5
+        yield Label(
+            s.x + s.w / 2, y, text, s.size, "ink", "middle", bold=not k, halo="paper"
+        )
+
+
+def _lens(s: shapes.Lens) -> Iterator[Primitive]:
+    low = s.y + s.h
+    area = polygon((s.x, s.y), (s.x + s.w, s.y), (s.right, low), (s.left, low))
+    yield Outline(area, "gutter", opacity=0.6)
+    sides = lines([(s.x, s.y), (s.left, low)], [(s.x + s.w, s.y), (s.right, low)])
+    yield Outline(sides, stroke="muted", line=1.2)
+
+
 def _text(s: shapes.Text) -> Iterator[Primitive]:
     yield Label(s.x, s.y, s.text, s.size, s.role, s.anchor, s.bold, "paper" if s.halo else "")
 
 
 def _tick(s: shapes.Tick) -> Iterator[Primitive]:
     yield Outline(lines([(s.x, s.y), (s.x, s.y + s.h)]), stroke="ink", line=1.2)
-    yield Label(s.x, s.y + s.h + s.size * 1.1, s.label, s.size, "ink", "middle")
+    y = s.y + s.h + s.size * 1.1
+    yield Label(s.x + s.shift, y, s.label, s.size, "ink", "middle", halo="paper")
 
 
 def _rule(s: shapes.Rule) -> Iterator[Primitive]:
@@ -358,7 +387,7 @@ def _columns(s: shapes.Columns) -> Iterator[Primitive]:
 
 
 def _frame(s: shapes.Frame) -> Iterator[Primitive]:
-    yield Rectangle(s.x, s.y, s.w, s.h, "none", "ink", 2.2, radius=3.0)
+    yield Rectangle(s.x, s.y, s.w, s.h, "none", "ink", s.line, radius=3.0)
 
 
 def _tally(s: shapes.Tally) -> Iterator[Primitive]:
@@ -384,6 +413,8 @@ _DRAW: dict[type[shapes.Shape], Callable[[Any], Iterator[Primitive]]] = {
     shapes.Bracket: _bracket,
     shapes.Fold: _fold,
     shapes.Skip: _skip,
+    shapes.Lost: _lost,
+    shapes.Lens: _lens,
     shapes.Text: _text,
     shapes.Tick: _tick,
     shapes.Rule: _rule,

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from tcglite.lab.timeline.canvas import CODE_MARKS, HELPER_MARKS, Canvas, mark_row, mark_shape
+from tcglite.lab.timeline.canvas import (
+    CODE_MARKS,
+    HELPER_MARKS,
+    Canvas,
+    Tasks,
+    mark_row,
+    mark_shape,
+    task_strips,
+)
 from tcglite.lab.timeline.metrics import Metrics, fitting, text_width
 from tcglite.lab.timeline.placing import Placing
 from tcglite.lab.timeline.shapes import (
@@ -14,6 +22,7 @@ from tcglite.lab.timeline.shapes import (
     Box,
     Fold,
     Gutter,
+    Lost,
     Notches,
     Roof,
     Rule,
@@ -26,8 +35,6 @@ from tcglite.lab.timeline.shapes import (
 from tcglite.lab.timeline.shapes import Ghost as GhostShape
 from tcglite.lab.timeline.story import Change, Gap, Ghost, Handler, Run, Story, Visit
 from tcglite.lab.timeline.story import Mark as StoryMark
-
-Tasks = Mapping[str, tuple[int, int]]
 
 
 class Lanes:
@@ -55,36 +62,12 @@ class Lanes:
         """Which task's code runs, by the addresses of ``tasks``."""
         if not self.tasks:
             return
-        m, c = self.m, self.c
-        c.text(m(8), c.y + m(15), "TASK", bold=True)
-        ranges = list(self.tasks.items())
-        start: float | None = None
-        current = -1
-        end = self.p.left
-        spans: list[tuple[float, float, int]] = []
-        for number, x, w in self.shown():
-            part = self.story.parts[number]
-            if isinstance(part, Run):
-                owner = next(
-                    (k for k, (_, (low, high)) in enumerate(ranges) if low <= part.pc < high), -1
-                )
-                if owner != current or start is None:
-                    if start is not None:
-                        spans.append((start, end, current))
-                    start, current = x, owner
-                end = x + w
-        if start is not None:
-            spans.append((start, end, current))
-        for left, right, owner in spans:
-            if owner >= 0:
-                label = fitting(ranges[owner][0], m.small, right - left - m(6))
-                c.middle.append(
-                    Strip(
-                        x=left, y=c.y + m(2), w=right - left, h=m(18), row="task", label=label,
-                        colour=owner,
-                    )
-                )  # fmt: skip
-        c.y += m(24)
+        places = [
+            (x, x + w, part.pc)
+            for number, x, w in self.shown()
+            if isinstance(part := self.story.parts[number], Run)
+        ]
+        task_strips(self.c, self.tasks, places)
 
     def in_view(self, band: Handler) -> bool:
         """Does any of this handler's time lie in the window?"""
@@ -201,6 +184,15 @@ class Lanes:
                         name=self.story.name(part), caption=f"0/{part.count}", size=m.big,
                     )
                 )  # fmt: skip
+            elif isinstance(part, Gap):
+                what = f"{part.lost:,} instr." if part.blocks is None else f"{part.blocks:,} blocks"
+                lines = (fitting(what, m.small, w - m(8), bold=True), "not recorded")
+                c.middle.append(
+                    Lost(
+                        x=x, y=self.box_y, w=w, h=m.box, blocks=part.blocks, insns=part.lost,
+                        lines=lines, size=m.small,
+                    )
+                )  # fmt: skip
         if boundaries:
             at = tuple(round(x, 2) for x in boundaries)
             c.middle.append(Notches(x=at[0], y=self.box_y, h=m(5), at=at))
@@ -211,11 +203,14 @@ class Lanes:
                     insns=skip.insns, size=m.small,
                 )
             )  # fmt: skip
+        above = [self.p.at[number][0] for number in slivers]
         for fold in self.p.folds:
+            rise = m(6) + (self.letter_row if any(fold.x < x < fold.right for x in above) else 0)
             c.middle.append(
                 Fold(
-                    x=fold.x, y=self.box_y - m(6), w=fold.right - fold.x, h=m.box + m(12),
-                    times=fold.times, label=fold.label, size=m.normal,
+                    x=fold.x, y=self.box_y - rise, w=fold.right - fold.x,
+                    h=m.box + m(6) + rise, times=fold.times, label=fold.label, size=m.normal,
+                    middle=self.box_y + m.box / 2,
                 )
             )  # fmt: skip
         c.y = bottom + m(26)
@@ -326,7 +321,7 @@ class Lanes:
                 "F": part.found,
                 "T": part.translated > 0,
             }
-            c.middle += [
+            c.front += [
                 Step(x=x + w / 2, y=c.rows[name], name=name, size=m.normal)
                 for name, yes in done.items()
                 if yes
@@ -334,7 +329,7 @@ class Lanes:
         c.y += m(4)
 
     def gutters(self, top: float, bottom: float) -> None:
-        """The visits, behind all lanes."""
+        """The visits, and what was not recorded, behind all lanes."""
         for number, x, w in self.shown():
             part = self.story.parts[number]
             if isinstance(part, Visit):
@@ -369,7 +364,7 @@ class Lanes:
 
     def mark_y(self, mark: StoryMark) -> float:
         rows, m = self.c.rows, self.m
-        inside = isinstance(self.story.parts[mark.at.part], Run)
+        inside = isinstance(self.story.parts[mark.at.part], Run | Gap)
         if mark.kind == "raised":
             return rows.get(f"line {mark.lane}", rows.get("line", 0.0))
         if mark.kind == "flag":

@@ -162,7 +162,9 @@ def _sample(name: str, x: float, y: float, m: Metrics) -> list[Shape]:
         "steps": s.letters(),
         "fold": [
             s.box(4, 18, 0, size=15),
-            Fold(x=x, y=y, w=m(62), h=m(48), times=99, label="A × 99", size=m(12)),
+            Fold(
+                x=x, y=y, w=m(62), h=m(48), times=99, label="A × 99", size=m(12), middle=s.half
+            ),
         ],
         "cut": [
             s.box(2, 44, 0, edge="saw", executed=2, caption="2/7"), s.mark("cut", 47, 30)

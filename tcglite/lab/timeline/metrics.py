@@ -26,6 +26,11 @@ def fitting(text: str, size: float, room: float, bold: bool = False) -> str:
     return text + "…" if text else ""
 
 
+def number_text(i: int) -> str:
+    """An instruction number for people: 1650, 16,500."""
+    return str(i) if i < 10_000 else f"{i:,}"
+
+
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """All lengths of a picture; ``scale`` 1 is made for a page, 1.6 for a lecture hall."""
@@ -62,7 +67,7 @@ class Metrics:
 
     @property
     def gap(self) -> float:
-        return 34 * self.scale
+        return 100 * self.scale
 
     @property
     def skip(self) -> float:

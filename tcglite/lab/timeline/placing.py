@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from tcglite.errors import UsageError
-from tcglite.lab.timeline.fold import fold
 from tcglite.lab.timeline.metrics import Metrics, text_width
 from tcglite.lab.timeline.story import Gap, Ghost, Part, Point, Run, Story, Visit
 
 SINGLE = 60  # so many boxes are drawn one by one
 FOLDED = 2000  # so many are run-length coded; above that, density columns
 DRAWN = 80  # so many boxes may remain after folding
+LONGEST = 12  # longest repeating unit that is looked for
 LEAD = 3  # blocks shown before an interrupt was raised
 SKIP = 4  # so many blocks without a mark may be left out around a mark …
-SKIP_FROM = 14  # … if there are more blocks than that
+SKIP_FROM = 14  # … if there are more blocks than that …
+DULL = 24  # … and no longer repetition among them
+REACHES = ("arc", "way", "mark")  # how much around a mark, see select()
 
 Window = int | tuple[int, int] | None
 
@@ -29,7 +31,6 @@ class FoldPlace:
     right: float
     times: int
     label: str
-    end_i: int
 
 
 @dataclass(slots=True)
@@ -60,8 +61,11 @@ class Placing:
         if place is None:
             return None
         x, w = place
-        if isinstance(story.parts[point.part], Run):
+        part = story.parts[point.part]
+        if isinstance(part, Run):
             return x + point.offset * self.ppi
+        if isinstance(part, Gap):
+            return x + (w * min(point.offset / part.lost, 1) if part.lost else 0)
         return x + w * point.offset
 
     def x_clamped(self, point: Point, story: Story) -> float:
@@ -80,9 +84,10 @@ class Placing:
         return self.left if place is None else place[0] + place[1]
 
 
-def select(story: Story, window: Window, span: int) -> range:
-    """The cells that a window shows: all; those of some instructions; those around a mark, with
-    the whole way of its interrupt where that fits."""
+def select(story: Story, window: Window, span: int, reach: str = "arc") -> range:
+    """The cells that a window shows: all; those of some instructions; those around a mark.
+    ``reach``: "way", with the whole way of its interrupt; "arc", also until the refused block has
+    run; "mark", neither."""
     total = len(story.cells)
     if window is None or not total:
         return range(total)
@@ -92,21 +97,18 @@ def select(story: Story, window: Window, span: int) -> range:
     if not -len(marks) <= window < len(marks):
         raise UsageError(f"mark {window} does not exist: the recording has {len(marks)} marks")
     mark = marks[window]
-    centre = cell_of(story, mark.at.part)
-    first, last = centre, centre
+    first = last = cell_of(story, mark.at.part)
     for journey in story.journeys:
-        if journey.number == mark.number:
+        if journey.number == mark.number and reach != "mark":
             cells = [cell_of(story, marks[k].at.part) for k in journey.marks]
             first, last = min(cells) - LEAD, max(cells) + 1
-            for ghost, run in story.arcs:
+            for ghost, run in story.arcs if reach == "arc" else ():
                 if first <= cell_of(story, ghost) <= last:
                     last = max(last, cell_of(story, run) + 1)
-    if last - first + 1 > max(span, 40):
-        first = last = centre
     spare = max(span - (last - first + 1), 0)
-    first = max(first - spare // 2, 0)
     last = min(last + spare - spare // 2, total - 1)
-    return range(max(first, 0), last + 1)
+    first = max(min(first - spare // 2, last - span + 1), 0)
+    return range(first, min(max(last, first + span - 1), total - 1) + 1)
 
 
 def _between(story: Story, start: int, stop: int) -> range:
@@ -115,8 +117,7 @@ def _between(story: Story, start: int, stop: int) -> range:
     shown = []
     for number, cell in enumerate(story.cells):
         begin = story.parts[cell[0]].i
-        end_part = story.parts[cell[-1]]
-        end = end_part.i + (end_part.executed if isinstance(end_part, Run) else 0)
+        end = story.parts[cell[-1]].i + story.insns(story.parts[cell[-1]])
         if begin < stop and (end > start or begin == end == start):
             shown.append(number)
     return range(shown[0], shown[-1] + 1) if shown else range(0)
@@ -163,46 +164,56 @@ def _look(part: Part, story: Story) -> object:
     return (part.reason, part.translated, part.patched, part.looked, part.exception, part.refills)
 
 
-def skipped(story: Story, cells: range) -> list[range]:
-    """Runs of at least :data:`SKIP` cells that no mark, arc, handler's edge or edge of the window
-    is near: a long handler in the picture of its interrupt."""
-    if len(cells) <= SKIP_FROM:
-        return []
-    near = {cells.start, cells.start + 1, cells.stop - 2, cells.stop - 1}
+def _near(story: Story, cells: range) -> set[int]:
+    """The cells at or beside a mark, an arc's end, a handler's edge or an edge of the window."""
     parts = [mark.at.part for mark in story.marks]
     parts += [part for arc in story.arcs for part in arc]
     for handler in story.handlers:
         parts.append(handler.start.part)
         if handler.end is not None:
             parts.append(handler.end.part)
+    shown = range(story.cells[cells.start].start, story.cells[cells.stop - 1].stop)
+    found = {cells.start, cells.start + 1, cells.stop - 2, cells.stop - 1}
     for part in parts:
-        cell = cell_of(story, part)
-        near.update((cell - 1, cell, cell + 1))
-    found: list[range] = []
-    start = None
-    for cell in range(cells.start, cells.stop + 1):
-        if cell not in near and cell < cells.stop:
-            start = cell if start is None else start
-        elif start is not None:
-            if cell - start >= SKIP:
-                found.append(range(start, cell))
-            start = None
+        if part in shown:
+            cell = cell_of(story, part)
+            found.update((cell - 1, cell, cell + 1))
     return found
 
 
-def place(
-    story: Story, cells: range, width: float, m: Metrics, folding: bool,
-    skips: Sequence[range] = (),
-) -> Placing | None:  # fmt: skip
-    """Give every shown part its x and width; None if that would be too many boxes. ``skips``:
-    cells that are not drawn."""
+def _repeats(story: Story, cells: range, folding: bool, skipping: bool) -> list[Repeat]:
+    """What is drawn, from left to right; ``times`` 0: left out, as :data:`SKIP` cells or more in
+    which nothing happens are around a mark: a long handler."""
+    found = [Repeat(c, 1, 1) for c in cells]
     if folding:
-        repeats = [(r.start + cells.start, r.length, r.times) for r in fold(tokens(story, cells))]
-    else:
-        hidden = {cell for skip in skips for cell in skip}
-        repeats = [(c, 1, 1) for c in cells if c not in hidden]
-        repeats = sorted([*repeats, *((skip.start, len(skip), 0) for skip in skips)])
-    drawn = [c for start, length, n in repeats if n for c in range(start, start + length)]
+        found = [Repeat(r.start + cells.start, r.length, r.times) for r in
+                 fold(tokens(story, cells))]  # fmt: skip
+    if not skipping or len(cells) <= SKIP_FROM:
+        return found
+    near = _near(story, cells)
+    kept: list[Repeat] = []
+    dull: list[Repeat] = []
+    for repeat in [*found, None]:
+        if repeat is not None:
+            covered = range(repeat.start, repeat.end)
+            if len(covered) <= DULL and near.isdisjoint(covered):
+                dull.append(repeat)
+                continue
+        if dull:
+            length = dull[-1].end - dull[0].start
+            kept += [Repeat(dull[0].start, length, 0)] if length >= SKIP else dull
+            dull = []
+        if repeat is not None:
+            kept.append(repeat)
+    return kept
+
+
+def place(
+    story: Story, cells: range, width: float, m: Metrics, folding: bool, skipping: bool = False
+) -> Placing | None:
+    """Give every shown part its x and width; None if that would be too many boxes."""
+    repeats = _repeats(story, cells, folding, skipping)
+    drawn = [c for r in repeats if r.times for c in range(r.start, r.start + r.length)]
     if folding and len(drawn) > DRAWN:
         return None
     widths = {Visit: m.gutter, Ghost: m.ghost, Gap: m.gap}
@@ -214,8 +225,8 @@ def place(
                 insns += part.count
             else:
                 fixed += widths[type(part)]
-    fixed += sum(fold_extra(times, m) for _, _, times in repeats if times > 1)
-    fixed += m.skip * len(skips)
+    fixed += sum(fold_extra(r.times, m) for r in repeats if r.times > 1)
+    fixed += m.skip * sum(not r.times for r in repeats)
     left = m.names
     budget = max(width - left - m(26), m(120))
     fit = (budget - fixed) / max(insns, 1)
@@ -223,10 +234,11 @@ def place(
     roomy = min(m(6), (1.6 * budget - fixed) / max(insns, 1))
     least = min(m(2.5), (3 * budget - fixed) / max(insns, 1))
     ppi = min(max(fit, roomy, least, m(0.4)), m(26))
-    placing = Placing(_parts(story, cells), ppi, left, left)
+    parts = range(story.cells[cells.start].start, story.cells[cells.stop - 1].stop)
+    placing = Placing(parts, ppi, left, left)
     x = left
-    for start, length, times in repeats:
-        begin = x
+    for repeat in repeats:
+        begin, start, length, times = x, repeat.start, repeat.length, repeat.times
         if not times:
             runs = [run for c in range(start, start + length) if (run := story.run(c))]
             insns = sum(run.executed for run in runs)
@@ -243,21 +255,10 @@ def place(
                 x += w
         if times > 1:
             x += fold_extra(times, m) - m(5)
-            end = story.run(start + length * times - 1)
-            placing.folds.append(
-                FoldPlace(
-                    begin + m(1), x - m(1), times, fold_label(story, start, length, times),
-                    end.i + end.executed if end else 0,
-                )
-            )  # fmt: skip
+            label = fold_label(story, start, length, times)
+            placing.folds.append(FoldPlace(begin + m(1), x - m(1), times, label))
     placing.right = x
     return placing
-
-
-def _parts(story: Story, cells: range) -> range:
-    if not len(cells):
-        return range(0)
-    return range(story.cells[cells.start].start, story.cells[cells.stop - 1].stop)
 
 
 def fold_label(story: Story, start: int, length: int, times: int) -> str:
@@ -273,3 +274,47 @@ def fold_label(story: Story, start: int, length: int, times: int) -> str:
 def fold_extra(times: int, m: Metrics) -> float:
     """Pixels that a fold needs beside its boxes: its frame and its count."""
     return text_width(f"× {times:,}", m.normal, bold=True) + m(24)
+
+
+# Run-length coding: ``A B C A B C A B C`` is ``(A B C) × 3``
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """``times`` repetitions of the ``length`` tokens from ``start`` on; 1: nothing repeats."""
+
+    start: int
+    length: int
+    times: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.length * self.times
+
+
+def fold(tokens: Sequence[Hashable | None], least: int = 3) -> list[Repeat]:
+    """Cover all tokens with repeats, longest cover first, from left to right.
+
+    None equals nothing, not even another None: a token that may not be folded.
+    ``least``: fewer repetitions are written out.
+    """
+    total = len(tokens)
+    repeats = []
+    k = 0
+    while k < total:
+        best = Repeat(k, 1, 1)
+        token = tokens[k]
+        for period in range(1, LONGEST + 1):
+            if token is None or k + period >= total or token != tokens[k + period]:
+                continue
+            if best.times > 1 and period % best.length == 0 and best.times > period // best.length:
+                continue  # the same repeats, counted in larger units
+            at = k + period
+            while at < total and tokens[at] == tokens[at - period] and tokens[at] is not None:
+                at += 1
+            times = (at - k) // period
+            if times >= least and times * period > best.length * best.times:
+                best = Repeat(k, period, times)
+        repeats.append(best)
+        k = best.end
+    return repeats

@@ -44,7 +44,8 @@ class _Reader:
         self.story = Story(letters)
         self.next_i = 0  # instructions retired after the last run
         self.visit: Visit | None = None  # the open visit to the loop
-        self.last_run: int | None = None  # its part number
+        self.last_run: int | None = None  # its part number; a gap's, if nothing was recorded
+        self.pinned = -1  # something stands on the parts up to this one
         self.open: dict[int | None, Journey] = {}  # by cause: raised, not yet taken
         self.high: set[str] = set()
         self.enabled: bool | None = None
@@ -55,6 +56,7 @@ class _Reader:
         self.refusing: ev.LoopExit | None = None  # left for a refusal that comes next
         handlers: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.BlockRun: self.ran,
+            ev.BlocksLost: self.blocks_lost,
             ev.BlockTranslated: self.translated,
             ev.LoopExit: self.loop_exit,
             ev.Refused: self.refused,
@@ -105,13 +107,14 @@ class _Reader:
 
     def moment(self, mark: Mark) -> tuple[int, float]:
         """For sorting; what happened in one visit keeps its order."""
-        inside = isinstance(self.story.parts[mark.at.part], Run)
+        inside = isinstance(self.story.parts[mark.at.part], Run | Gap)
         return (mark.at.part, mark.at.offset if inside else 0)
 
     def in_loop(self, event: ev.Event) -> Visit:
         """The open visit to the loop, opened if need be."""
         if self.visit is None:
             i = self.next_i if event.insns is None else event.insns
+            self.reach(event)
             self.visit = Visit(i=i)
             self.story.parts.append(self.visit)
         return self.visit
@@ -121,14 +124,29 @@ class _Reader:
         parts = self.story.parts
         if not parts:
             self.in_loop(event)
+        self.reach(event)
         i = self.next_i if event.insns is None else event.insns
         number = len(parts) - 1
         part = parts[number]
-        if not isinstance(part, Run):
+        if isinstance(part, Visit) and i < part.i and self.last_run == number - 1:
+            number -= 1  # noticed by the loop, but it happened inside the block before
+            part = parts[number]
+        self.pinned = max(self.pinned, number)
+        if not isinstance(part, Run | Gap):
             return Point(number, fraction, i, event.insns is not None)
+        insns = self.story.insns(part)
         if event.insns is None:
-            return Point(number, part.executed / 2, part.i, known=False)
-        return Point(number, min(max(event.insns - part.i, 0), part.executed), i)
+            return Point(number, insns / 2, part.i, known=False)
+        return Point(number, min(max(event.insns - part.i, 0), insns), i)
+
+    def reach(self, event: ev.Event) -> None:
+        """A gap in which this happens is at least as long as that."""
+        gap = self.story.parts[-1] if self.story.parts else None
+        if isinstance(gap, Gap) and event.insns is not None:
+            if gap.i < 0:  # the recording begins with it: only now is known where
+                gap.i = event.insns
+            gap.lost = max(gap.lost, event.insns - gap.i)
+            self.next_i = gap.i + gap.lost
 
     def run_end(self, event: ev.Event) -> Point:
         """The last instruction of the running block, where helpers that end it are shown."""
@@ -142,13 +160,16 @@ class _Reader:
         """Where the last run broke off, if it did; else here."""
         if self.last_run is not None:
             run = self.story.parts[self.last_run]
-            if isinstance(run, Run) and run.executed < run.count:
-                return Point(self.last_run, run.executed, run.i + run.executed)
+            insns = self.story.insns(run)
+            if isinstance(run, Gap) or (isinstance(run, Run) and insns < run.count):
+                return Point(self.last_run, insns, run.i + insns)
         return self.run_end(event)
 
     def where(self, at: Point) -> str:
         """``in A 3/7`` or ``in the loop``."""
         part = self.story.parts[at.part]
+        if isinstance(part, Gap):
+            return "in a block that was not recorded"
         if not isinstance(part, Run):
             return "in the loop"
         name = self.story.name(part)
@@ -173,13 +194,18 @@ class _Reader:
 
     def ran(self, event: ev.BlockRun) -> None:
         parts = self.story.parts
+        self.reach(event)
         i = self.next_i if event.insns is None else event.insns
+        if parts and isinstance(gap := parts[-1], Gap):
+            gap.lost = max(i - gap.i, 0)  # what others said was rounded up to whole blocks
+            self.next_i = i
         if event.entry == "loop":
             self.in_loop(event)
         if self.visit is not None:
             self.visit.found = True
         if parts and i != self.next_i and self.last_run is not None:
             parts.append(Gap(max(i - self.next_i, 0), self.next_i))
+            self.waiting.clear()
         cut = self.is_cut.get(event.tb)
         if cut is None:
             cut = self.is_cut[event.tb] = "[" in self.story.letters.name(event.tb)
@@ -194,6 +220,24 @@ class _Reader:
             self.add_mark(mark)
         self.cuts = []
 
+    def blocks_lost(self, event: ev.BlocksLost) -> None:
+        """The gap before goes on if nothing stands on the visit that came between."""
+        parts = self.story.parts
+        gap = parts[-1] if parts else None
+        if len(parts) > 1 and isinstance(gap, Visit) and self.pinned < len(parts) - 1:
+            before = parts[-2]
+            if isinstance(before, Gap):
+                parts.pop()
+                before.visits += 1
+                gap = before
+        if not isinstance(gap, Gap):
+            gap = Gap(0, self.next_i if parts or event.insns is not None else -1, 0)
+            parts.append(gap)
+        gap.blocks = (gap.blocks or 0) + event.count
+        self.visit = None
+        self.waiting.clear()  # they may have run here
+        self.last_run = len(parts) - 1
+
     def translated(self, event: ev.BlockTranslated) -> None:
         self.in_loop(event).translated += 1
 
@@ -205,6 +249,7 @@ class _Reader:
 
     def refused(self, event: ev.Refused) -> None:
         entry = "chain"
+        self.reach(event)
         if self.visit is not None:
             self.visit.found = True
             entry = "loop"

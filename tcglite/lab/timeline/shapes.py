@@ -150,19 +150,23 @@ class Tie(Shape):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bracket(Shape):
-    """A bracket open upwards from x to x + w with its label below."""
+    """A bracket open upwards from x to x + w with its label below. ``earlier``: it begins left of
+    the picture."""
 
     label: str
     number: int = 0
     size: float = 12.0
+    earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold(Shape):
-    """A frame around boxes that stand for ``times`` repetitions of themselves."""
+    """A frame around boxes that stand for ``times`` repetitions of themselves; ``middle``: of the
+    boxes."""
 
     times: int
     label: str
+    middle: float
     size: float = 13.0
 
 
@@ -173,6 +177,26 @@ class Skip(Shape):
     blocks: int
     insns: int
     size: float = 12.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost(Shape):
+    """Blocks ran here that were not recorded (``blocks`` None: nobody knows how many); ``lines``:
+    what is written on it, the first one bold."""
+
+    blocks: int | None
+    insns: int
+    lines: tuple[str, ...] = ()
+    size: float = 12.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lens(Shape):
+    """From x to x + w above, to ``left`` to ``right`` below: what is above is drawn closer below.
+    """
+
+    left: float
+    right: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,10 +213,11 @@ class Text(Shape):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick(Shape):
-    """An instruction number on the axis at x."""
+    """An instruction number on the axis at x; its label stands ``shift`` pixels off."""
 
     label: str
     size: float = 12.0
+    shift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +247,9 @@ class Columns(Shape):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame(Shape):
-    """The part of the minimap that the picture shows."""
+    """The part of a minimap or overview that is drawn closer; ``line``: width of its edge."""
+
+    line: float = 2.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,8 +275,8 @@ class MarkInfo:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """A picture without a painter. ``marks``: all of the recording; ``text``: the text twin of
-    what is shown; ``mode``: single, folded, density, empty or legend; ``window``: the guest
-    instructions shown; ``names``: the letter of each block seen, by its tb number."""
+    what is shown; ``mode``: single, folded, density, overview, empty or legend; ``window``: the
+    guest instructions shown; ``names``: the letter of each block seen, by its tb number."""
 
     width: float
     height: float

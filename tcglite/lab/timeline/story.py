@@ -58,10 +58,13 @@ class Ghost:
 
 @dataclass(slots=True)
 class Gap:
-    """``lost`` instructions ran unrecorded (0: the count jumped back, the hart was reset)."""
+    """``lost`` instructions ran unrecorded, in ``blocks`` blocks (None: nobody counted them) with
+    ``visits`` to the loop between them of which there is nothing to tell."""
 
     lost: int
     i: int
+    blocks: int | None = None
+    visits: int = 0
 
 
 Part: TypeAlias = Run | Visit | Ghost | Gap
@@ -69,8 +72,8 @@ Part: TypeAlias = Run | Visit | Ghost | Gap
 
 @dataclass(slots=True)
 class Point:
-    """A moment: ``offset`` instructions into a Run, or that fraction of any other part. ``i`` is
-    the number of instructions retired before it."""
+    """A moment: ``offset`` instructions into a Run or a Gap, or that fraction of any other part.
+    ``i`` is the number of instructions retired before it."""
 
     part: int
     offset: float
@@ -152,13 +155,19 @@ class Story:
     arcs: list[tuple[int, int]] = field(default_factory=list)  # (ghost part, run part)
 
     def run(self, cell: int) -> Run | None:
-        """The block that ends this cell; None in the last cell if nothing ran after the loop."""
+        """The block that ends this cell; None for a gap, and if nothing ran after the loop."""
         last = self.parts[self.cells[cell][-1]]
         return last if isinstance(last, Run) else None
 
     def name(self, part: Run | Ghost) -> str:
         """The block's letter."""
         return self.letters.name(part.tb)
+
+    def insns(self, part: Part) -> int:
+        """How many instructions retired in it."""
+        if isinstance(part, Run):
+            return part.executed
+        return part.lost if isinstance(part, Gap) else 0
 
     @property
     def first(self) -> int:
@@ -168,10 +177,7 @@ class Story:
     @property
     def last(self) -> int:
         """Instructions retired after the last part."""
-        if not self.parts:
-            return 0
-        part = self.parts[-1]
-        return part.i + part.executed if isinstance(part, Run) else part.i
+        return self.parts[-1].i + self.insns(self.parts[-1]) if self.parts else 0
 
     def level_before(self, changes: Sequence[Change], row: str, part: int) -> int:
         """The level of ``row`` when ``part`` begins. Before its first change a row is taken to
@@ -186,12 +192,39 @@ class Story:
         return 0 if level is None else level
 
 
+def distance(story: Story, journey: Journey) -> tuple[Mark, Mark, int, int | None] | None:
+    """From raised to taken: both marks, the instructions and blocks that ran between them (blocks
+    None: not all were recorded). None for an interrupt that was not taken."""
+    marks = [story.marks[k] for k in journey.marks]
+    raised = next((mark for mark in marks if mark.kind == "raised"), None)
+    taken = next((mark for mark in marks if mark.kind == "taken"), None)
+    if raised is None or taken is None:
+        return None
+    insns, blocks, lost = 0, 0, False
+    for number in range(raised.at.part, taken.at.part):
+        part = story.parts[number]
+        ran = story.insns(part) - (int(raised.at.offset) if number == raised.at.part else 0)
+        if isinstance(part, Run | Gap):
+            insns += ran
+            blocks += ran > 0
+            lost = lost or isinstance(part, Gap)
+    return raised, taken, insns, None if lost else blocks
+
+
+def latency_text(insns: int, blocks: int | None) -> str:
+    """``4 instructions · 1 block``."""
+    if not insns:
+        return "at once"
+    text = f"{insns:,} instruction{'s' * (insns != 1)}"
+    return text if blocks is None else f"{text} · {blocks:,} block{'s' * (blocks != 1)}"
+
+
 def cells_of(parts: Sequence[Part]) -> list[range]:
-    """A cell is a block's run with whatever came between the block before and it."""
+    """A cell is a block's run, or a gap, with whatever came between the one before and it."""
     cells = []
     start = 0
     for number, part in enumerate(parts):
-        if isinstance(part, Run):
+        if isinstance(part, Run | Gap):
             cells.append(range(start, number + 1))
             start = number + 1
     if start < len(parts):

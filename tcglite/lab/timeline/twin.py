@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
-from tcglite.lab.timeline.bottom import distance, latency_text
-from tcglite.lab.timeline.fold import fold
 from tcglite.lab.timeline.glyphs import sign
-from tcglite.lab.timeline.story import Gap, Run, Story, Visit
+from tcglite.lab.timeline.placing import fold
+from tcglite.lab.timeline.story import Gap, Run, Story, Visit, distance, latency_text
 
 LONGEST = 400  # lines; marks beyond are counted
 ENTRY = {"loop": "○", "goto_ptr": "▷"}
@@ -18,27 +18,66 @@ def bounds(story: Story, parts: range) -> tuple[int, int]:
     if not len(parts):
         return (story.last, story.last)
     last = story.parts[parts.stop - 1]
-    return (
-        story.parts[parts.start].i,
-        last.i + last.executed if isinstance(last, Run) else last.i,
-    )
+    return (story.parts[parts.start].i, last.i + story.insns(last))
 
 
 def summary(story: Story, parts: range) -> str:
     """One sentence or two: the alternative text of the picture."""
     start, stop = bounds(story, parts)
-    runs = sum(isinstance(story.parts[k], Run) for k in parts)
-    visits = sum(isinstance(story.parts[k], Visit) for k in parts)
+    have = totals(story, parts)
     marks = [mark for mark in story.marks if mark.at.part in parts]
     text = (
-        f"Timeline of guest instructions {start} to {stop}: {runs:,} block runs, "
-        f"{visits:,} visits to the loop."
+        f"Timeline of guest instructions {start} to {stop}: {have.runs:,} block runs, "
+        f"{have.visits:,} visits to the loop."
     )
+    if have.gaps:
+        text += f" {lost_text(have.blocks, have.lost)} not recorded.".capitalize()
     if len(marks) <= 8:
         return " ".join([text, *(f"{_plain(mark.number, mark.kind)}, {mark.text}." for mark in
                                  marks)])
     counts = Counter(mark.kind for mark in marks)
     return text + " Marks: " + ", ".join(f"{kind} {n}" for kind, n in counts.items()) + "."
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What happened in some parts. ``blocks``: of those not recorded, None if nobody knows."""
+
+    insns: int
+    runs: int
+    visits: int
+    gaps: int
+    lost: int
+    blocks: int | None
+
+
+def totals(story: Story, parts: range) -> Totals:
+    """Count what is in ``parts``."""
+    insns = runs = visits = 0
+    gaps: list[Gap] = []
+    for number in parts:
+        part = story.parts[number]
+        if isinstance(part, Run):
+            runs += 1
+            insns += part.executed
+        elif isinstance(part, Visit):
+            visits += 1
+        elif isinstance(part, Gap):
+            gaps.append(part)
+            visits += part.visits
+    lost = sum(gap.lost for gap in gaps)
+    known = [gap.blocks for gap in gaps if gap.blocks is not None]
+    return Totals(
+        insns + lost, runs, visits, len(gaps), lost,
+        sum(known) if len(known) == len(gaps) else None,
+    )  # fmt: skip
+
+
+def lost_text(blocks: int | None, insns: int) -> str:
+    """``412 blocks (1,653 instructions)``, as far as it is known."""
+    if blocks is None:
+        return f"{insns:,} instructions"
+    return f"{blocks:,} blocks" + (f" ({insns:,} instructions)" if insns else "")
 
 
 def _plain(number: int | None, kind: str) -> str:
@@ -67,7 +106,7 @@ def lines(story: Story, parts: range) -> tuple[str, ...]:
             pending.append(number)
         elif isinstance(part, Gap):
             flow()
-            found.append(f"   … {part.lost:,} instructions not recorded")
+            found.append(f"   i={part.i} … {lost_text(part.blocks, part.lost)} not recorded")
         if number not in by_part:
             continue
         flow()
@@ -104,12 +143,16 @@ def _waits(story: Story) -> dict[int, str]:
 
 def flow_text(story: Story, numbers: list[int]) -> str:
     """``○A ▶B (▶A ▶B) × 412``."""
+    known: dict[tuple[int, int, str], str] = {}
     names = []
     for number in numbers:
         part = story.parts[number]
         assert isinstance(part, Run)
-        short = "" if part.executed == part.count else f" {part.executed}/{part.count}"
-        names.append(f"{ENTRY.get(part.entry, '▶')}{story.name(part)}{short}")
+        key = (part.tb, part.executed, part.entry)
+        if key not in known:
+            short = "" if part.executed == part.count else f" {part.executed}/{part.count}"
+            known[key] = f"{ENTRY.get(part.entry, '▶')}{story.name(part)}{short}"
+        names.append(known[key])
     words = []
     for repeat in fold(names):
         inner = " ".join(names[repeat.start : repeat.start + repeat.length])
