@@ -117,8 +117,8 @@ class CPUState:
         icount = self.icount_shift is not None
         mechanisms.check(count=self.count, icount=icount)
         self.mechanisms = mechanisms
-        trace = {None: TRACE_OFF, "events": TRACE_OFF, "blocks": TRACE_BLOCKS}.get(
         self.cflags_next_tb = None  # made of the old switches
+        trace = {None: TRACE_OFF, "events": TRACE_OFF, "blocks": TRACE_BLOCKS}.get(
             self.recorder.mode, TRACE_TIMES
         )
         self.cflags = mechanisms.cflags(count=self.count, icount=icount, trace=trace)
