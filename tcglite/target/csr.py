@@ -73,9 +73,9 @@ def _plain(field: str, mask: int = M64, fp: bool = False, shift: int = 0) -> CSR
     return CSR(read, write, fp)
 
 
-def _array(field: str, index: int) -> CSR:
+def _array(field: str, index: int, mask: int = M64) -> CSR:
     def write(cpu: CPU, value: int, current: int) -> None:
-        getattr(cpu.env, field)[index] = value
+        getattr(cpu.env, field)[index] = value & mask
 
     return CSR(lambda cpu, current: getattr(cpu.env, field)[index], write)
 
@@ -124,7 +124,7 @@ def _counter(field: str) -> tuple[Read, Write]:
         return _count(cpu, current) + getattr(cpu.env, field) & M64
 
     def write(cpu: CPU, value: int, current: int) -> None:
-        setattr(cpu.env, field, value - _count(cpu, current) - 1 & M64)
+        setattr(cpu.env, field, value - _count(cpu, current) - current & M64)
 
     return read, write
 
@@ -164,7 +164,7 @@ _BY_NAME: dict[str, CSR] = {
 }
 TABLE: dict[int, CSR] = {CSR_NUMBERS[name]: csr for name, csr in _BY_NAME.items()}
 TABLE |= {0x3A0 + 2 * i: _array("pmpcfg", i) for i in range(2)}
-TABLE |= {0x3B0 + i: _array("pmpaddr", i) for i in range(16)}
+TABLE |= {0x3B0 + i: _array("pmpaddr", i, (1 << 54) - 1) for i in range(16)}
 TABLE |= {number + i: _const(0) for number in (0xB00, 0x320) for i in range(3, 32)}
 
 
