@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> int:
         if args.timeline:
             from .lab.timeline import save_timeline
 
-            save_timeline(m.events, args.timeline)
+            save_timeline(m.events, args.timeline, title=Path(args.guest).name)
         if args.json:
             print(json.dumps(report(m, result)))
         elif result.reason not in (StopReason.EXIT, StopReason.PAUSED):

@@ -80,7 +80,8 @@ def save_timeline(
 
     ``title`` (the guest's name) stands on top, with the run's numbers; None: no such line. Without
     ``window`` the picture is an :func:`overview`, else :func:`layout` with these ``options``.
-    Raises UsageError for another ending, or a folder that does not exist.
+    Raises UsageError for another ending, a folder that does not exist, or without matplotlib
+    (which an ``.svg`` does not need).
     """
     target = Path(path)
     ending = target.suffix.lower()
@@ -99,4 +100,9 @@ def save_timeline(
             to_figure(picture, look).savefig(target, dpi=200)
     except OSError as error:
         raise UsageError(f"timeline file {str(path)!r}: {error.strerror}") from None
+    except ImportError as error:
+        raise UsageError(
+            f"timeline file {str(path)!r} needs {error.name}: pip install 'tcglite[lab]', or give "
+            "a name ending in .svg"
+        ) from None
     return picture
