@@ -56,7 +56,7 @@ def on_unicorn(code: bytes, regs: list[int]) -> State:
     uc.mem_write(DATA, PATTERN)
     for name, value in zip(REGISTERS, regs[1:], strict=True):
         uc.reg_write(name, value)
-    uc.emu_start(CODE, CODE + len(code))
+    uc.emu_start(CODE, CODE + len(code), timeout=60_000_000)  # µs
     assert uc.reg_read(uc_names.UC_RISCV_REG_PC) == CODE + len(code)
     after = [0, *(uc.reg_read(name) for name in REGISTERS)]
     scratch = uc.reg_read(uc_names.UC_RISCV_REG_MSCRATCH)
