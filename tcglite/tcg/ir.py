@@ -69,12 +69,6 @@ class Op:
     def name(self) -> str:
         return self.opdef.name
 
-    def copy(self) -> Op:
-        """The same op with an argument list of its own."""
-        new = Op(self.opdef, list(self.args), self.outs, self.ins)
-        new.dead = self.dead
-        return new
-
 
 class Builder:
     """Collects the ops of one block. Operands are temps or plain integers."""

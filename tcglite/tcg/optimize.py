@@ -12,8 +12,8 @@ from .ops import BB_END, BB_EXIT, COND_EXIT, FOLD_COND, MAY_RAISE, OPS, SIDE_EFF
 
 
 def optimize(builder: Builder) -> list[Op]:
-    """The block's ops after all passes; the builder's own list is left as it was."""
-    return liveness(reachable(fold([op.copy() for op in builder.ops], builder)))
+    """The block's ops after all passes; the builder keeps its list, and its ops their arguments."""
+    return liveness(reachable(fold(builder.ops, builder)))
 
 
 def fold(ops: list[Op], builder: Builder) -> list[Op]:
@@ -33,11 +33,9 @@ def fold(ops: list[Op], builder: Builder) -> list[Op]:
         args = op.args
         opdef = op.opdef
         n = op.outs + op.ins
-        if known:
-            for i in range(op.outs, n):
-                same = known.get(args[i])
-                if same is not None:
-                    args[i] = same
+        if known and any(temp in known for temp in args[op.outs : n]):
+            args = [*args[: op.outs], *(known.get(t, t) for t in args[op.outs : n]), *args[n:]]
+            op = Op(opdef, args, op.outs, op.ins)
         if opdef.name == "call":
             if not args[-1].pure_state:
                 for temp in [t for t in known if t.kind == GLOBAL]:
@@ -146,49 +144,45 @@ def reachable(ops: list[Op]) -> list[Op]:
 
 
 def liveness(ops: list[Op]) -> list[Op]:
-    """Drop ops whose outputs nobody reads; note which arguments die at each op that stays."""
-    live: set[Temp] = set()
+    """Drop ops whose output nobody sees; note which arguments die at each op that stays: a later
+    op does not read them, or reads them from memory again (QEMU: liveness_pass_1)."""
+    live: set[Temp] = set()  # values that an op further down reads
+    unseen: set[Temp] = set()  # globals that will be written before anybody can see them
     live_at: dict[Label, set[Temp]] = {}
-    dead_globals: set[Temp] = set()  # globals that will be written before anybody reads them
     out: list[Op] = []
     for op in reversed(ops):
-        flags = op.opdef.flags
-        args = op.args
-        outs, n = op.outs, op.outs + op.ins
-        is_call = op.opdef.name == "call"
-        if outs and not flags & (SIDE_EFFECT | MAY_RAISE):
-            dest = args[0]
-            if (dest in dead_globals) if dest.kind == GLOBAL else (dest not in live):
-                continue
+        opdef, args = op.opdef, op.args
+        flags = opdef.flags
         died = []
-        for i in range(outs):
-            dest = args[i]
-            if dest.kind == GLOBAL:
-                dead_globals.add(dest)
-            elif dest in live:
+        if op.outs:
+            dest = args[0]
+            if dest in live:
                 live.discard(dest)
+            elif flags & (SIDE_EFFECT | MAY_RAISE) or (dest.kind == GLOBAL and dest not in unseen):
+                died.append(0)
             else:
-                died.append(i)
-        if flags & (BB_EXIT | BB_END | COND_EXIT | MAY_RAISE) or is_call:
-            if not (is_call and args[-1].pure_state):
-                dead_globals.clear()
-            if op.opdef.name == "set_label":
+                continue
+            if dest.kind == GLOBAL:
+                unseen.add(dest)
+        if opdef.name == "call":
+            if not args[-1].pure_state:
+                unseen.clear()
+                live = {t for t in live if t.kind != GLOBAL}
+        elif flags & (BB_EXIT | BB_END | COND_EXIT | MAY_RAISE):
+            unseen.clear()
+            if flags & BB_END:
+                live = {t for t in live if t.kind != GLOBAL}
                 live_at[args[0]] = set(live)
-            elif op.opdef.name == "brcond":
-                live |= live_at[args[3]]
-        for i in range(outs, n):
-            temp = args[i]
-            if temp.kind == GLOBAL:
-                if temp in dead_globals:
-                    died.append(i)
-            elif temp.kind != CONST and temp not in live:
+            elif opdef.name == "brcond":
+                live = live | live_at[args[3]]
+        ins = args[op.outs : op.outs + op.ins]
+        for i, temp in enumerate(ins, op.outs):
+            if temp.kind != CONST and temp not in live:
                 died.append(i)
-        for i in range(outs, n):
-            temp = args[i]
-            if temp.kind == GLOBAL:
-                dead_globals.discard(temp)
-            elif temp.kind != CONST:
+        for temp in ins:
+            if temp.kind != CONST:
                 live.add(temp)
+                unseen.discard(temp)
         op.dead = tuple(died)
         out.append(op)
     out.reverse()

@@ -5,9 +5,10 @@ A block becomes one Python function without arguments. A jump is ``return other_
 to the next block's function, and an unpatched one is bound to None and falls through to the exit.
 A "host PC" is ``start + line``: each block owns a range of numbers, one for each of its lines.
 
-Guest registers live in ``R`` (the env block as 64-bit words); a block reads each at most once into
-a local and writes back what it changed before anything that may leave or raise, so that every
-register is in memory there (QEMU syncs globals at the same ops). TLB look-ups stand inline.
+Guest registers live in ``R`` (the env block as 64-bit words). One that a block reads more than once
+gets a local; what was changed is written back before anything that may leave or raise, for loads
+and stores on their slow path, so that every register is in memory there (QEMU syncs globals at the
+same ops). TLB look-ups stand inline.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class PythonBackend:
         self._decr = (rt.neg + CPUNeg.icount_decr.offset) // 8
         self._ring_next = (rt.neg + CPUNeg.ring_next.offset) // 8
         tlb = rt.neg + CPUNeg.tlb.offset
+        tlb_end = tlb + CPUNeg.tlb.size
         ring = memoryview(rt.ring).cast("B").cast("Q")
         self._ring_mask = len(ring) - 1
         self._cpu = rt.cpu
@@ -76,7 +78,8 @@ class PythonBackend:
             "R": env.cast("Q"),  # guest state, 64-bit words
             "D": env.cast("q"),  # the same, signed: budget and exit flag in one test
             "I": env.cast("I"),  # the same, 32-bit halves
-            "T": env[tlb : tlb + TLB_SIZE * TLB_WORDS * 8].cast("Q"),
+            "T": env[tlb:tlb_end].cast("Q"),  # the TLB, from the first read tag on
+            "W": env[tlb + 8 : tlb_end].cast("Q"),  # the same, from the first write tag on
             "P": ring,
             "load": rt.load,
             "store": rt.store,
@@ -136,10 +139,6 @@ class PythonBackend:
         self.used = 0
 
 
-def _atom(text: str) -> str:
-    return text if text.isalnum() or text.isidentifier() else f"({text})"
-
-
 class _Emitter:
     """Turns the ops of one block into lines, front to back, in one pass."""
 
@@ -151,31 +150,51 @@ class _Emitter:
         self.insn_ends: list[int] = []
         self.helpers: dict[str, Any] = {}
         self.indent = " "
-        self.local: dict[Temp, str] = {}  # temps whose value is in a Python local
+        self.local: dict[Temp, str] = {}
         self.dirty: dict[Temp, str] = {}  # globals that memory does not have yet
+        self.dead: tuple[int, ...] = ()  # of the op in hand
         self.started = False
 
     # Reading and writing temps.
 
-    def read(self, temp: Temp) -> str:
+    def read(self, temp: Temp, dead: bool = False) -> str:
+        """The text of a temp; a register that is ``dead`` after this one look gets no local."""
         if temp.kind == CONST:
             return str(temp.value) if temp.value < 1 << 16 else hex(temp.value)
         name = self.local.get(temp)
         if name is None:
-            name = self.local[temp] = temp.name.replace("/", "_")
-            self.line(f"{name} = R[{temp.value >> 3}]")
+            name = f"R[{temp.value >> 3}]"
+            if not dead:
+                self.assign(temp, name)
+                name = self.local[temp]
         return name
 
-    def write(self, temp: Temp, value: str) -> None:
+    def assign(self, temp: Temp, text: str) -> None:
         name = self.local[temp] = temp.name.replace("/", "_")
-        self.line(f"{name} = {value}")
-        if temp.kind == GLOBAL:
-            self.dirty[temp] = name
+        self.line(f"{name} = {text}")
+
+    def place(self, out: Temp) -> str:
+        """Where the output of the op in hand goes: to memory if nobody reads it here."""
+        self.local.pop(out, None)
+        self.dirty.pop(out, None)
+        if out.kind == GLOBAL and 0 in self.dead:
+            return f"R[{out.value >> 3}]"
+        name = self.local[out] = out.name.replace("/", "_")
+        if out.kind == GLOBAL:
+            self.dirty[out] = name
+        return name
+
+    def write(self, out: Temp, text: str) -> None:
+        self.line(f"{self.place(out)} = {text}")
+
+    def stores(self) -> str:
+        """Statements that write changed guest registers back."""
+        return "; ".join(f"R[{t.value >> 3}] = {n}" for t, n in self.dirty.items())
 
     def sync(self) -> None:
         """Write changed guest registers back; their locals stay good."""
         if self.dirty:
-            self.line("; ".join(f"R[{t.value >> 3}] = {n}" for t, n in self.dirty.items()))
+            self.line(self.stores())
             self.dirty.clear()
 
     def line(self, text: str) -> None:
@@ -189,16 +208,16 @@ class _Emitter:
     # Ops.
 
     def op(self, op: Op) -> None:
-        expr = op.opdef.expr
-        if expr is not None:
-            ins = [_atom(self.read(t)) for t in op.args[1:]]
-            self.write(op.args[0], expr.format(**dict(zip("abcd", ins, strict=False))))
-        else:
-            getattr(self, "op_" + op.opdef.name)(*op.args)
+        name, expr, self.dead = op.opdef.name, op.opdef.expr, op.dead
+        if expr is None:
+            getattr(self, "op_" + name)(*op.args)
+            return
+        ins = [self.read(t, i in self.dead) for i, t in enumerate(op.args[1:], 1)]
+        self.write(op.args[0], expr.format(**dict(zip("ab", ins, strict=False))))
 
-    def cond(self, a: Temp, b: Temp, cond: str) -> str:
+    def cond(self, first: int, a: Temp, b: Temp, cond: str) -> str:
         """The comparison as Python; the sign bit of a constant is flipped here and now."""
-        x, y = self.read(a), self.read(b)
+        x, y = self.read(a, first in self.dead), self.read(b, first + 1 in self.dead)
         if cond in ("lt", "ge"):
             x = hex(a.value ^ S) if a.kind == CONST else f"{x} ^ S"
             y = hex(b.value ^ S) if b.kind == CONST else f"{y} ^ S"
@@ -206,14 +225,14 @@ class _Emitter:
         return CONDS[cond].format(a=x, b=y)
 
     def op_setcond(self, out: Temp, a: Temp, b: Temp, cond: str) -> None:
-        self.write(out, f"+({self.cond(a, b, cond)})")
+        self.write(out, f"+({self.cond(1, a, b, cond)})")
 
     def op_movcond(self, out: Temp, a: Temp, b: Temp, yes: Temp, no: Temp, cond: str) -> None:
-        test = self.cond(a, b, cond)
-        self.write(out, f"{self.read(yes)} if {test} else {self.read(no)}")
+        test, one, other = self.cond(1, a, b, cond), self.read(yes), self.read(no)
+        self.write(out, f"{one} if {test} else {other}")
 
     def op_brcond(self, a: Temp, b: Temp, cond: str, label: Any) -> None:
-        test = self.cond(a, b, INVERTED[cond])
+        test = self.cond(0, a, b, INVERTED[cond])
         self.sync()
         self.line(f"if {test}:")
         self.indent += " "
@@ -229,58 +248,61 @@ class _Emitter:
         self.write(out, f"R[{offset >> 3}]")
 
     def op_st(self, value: Temp, offset: int) -> None:
-        self.line(f"R[{offset >> 3}] = {self.read(value)}")
+        self.line(f"R[{offset >> 3}] = {self.read(value, 0 in self.dead)}")
 
-    def _address(self, addr: Temp, memop: int) -> tuple[str, str, str, str]:
-        """(address, TLB index, tag to compare, index into memory) of an access, as text."""
+    def _address(self, addr: Temp, memop: int) -> tuple[str, str, str]:
+        """(TLB index, tag to compare, index into memory) of an access, as text."""
         a, size = self.read(addr), memop & MO_SIZE
         mask = PAGE_MASK | (1 << size) - 1
         offset = f"{a} - {self.b._ram_base:#x}"
         return (
-            a,
             f"{a} >> {_SHIFT} & {_INDEX}",
             f"{a} & {mask:#x}",
             f"{offset} >> {size}" if size else offset,
         )
 
+    def _slow_path(self) -> str:
+        """What a slow path, which may raise, does first. Few registers are written back only
+        there; many at once beforehand, or all this text costs more than it saves."""
+        if len(self.dirty) > 3:
+            self.sync()
+        return self.stores() + "; " * bool(self.dirty)
+
     def op_qemu_ld(self, out: Temp, addr: Temp, memop: int, mmu: int) -> None:
-        a, index, tag, offset = self._address(addr, memop)
+        index, tag, offset = self._address(addr, memop)
+        slow = self._slow_path()
         view = _VIEWS[memop & (MO_SIZE | MO_SIGN)]
-        name = out.name.replace("/", "_")
-        self.sync()
         wrap = " & M" if memop & MO_SIGN and view != "Q" else ""
+        a, name = self.read(addr), self.place(out)
         self.line(f"if T[{index}] == {tag}: {name} = mem_{view}[{offset}]{wrap}")
-        self.line(f"else: {name} = load({a}, {memop}, {self.here:#x})")
-        self.local[out] = name
-        if out.kind == GLOBAL:
-            self.dirty[out] = name
+        self.line(f"else: {slow}{name} = load({a}, {memop}, {self.here:#x})")
 
     def op_qemu_st(self, value: Temp, addr: Temp, memop: int, mmu: int) -> None:
-        a, index, tag, offset = self._address(addr, memop)
-        v, size = self.read(value), memop & MO_SIZE
+        index, tag, offset = self._address(addr, memop)
+        slow = self._slow_path()
+        a, v, size = self.read(addr), self.read(value), memop & MO_SIZE
         low = v if size == 3 else f"{v} & {(1 << (8 << size)) - 1:#x}"
         if value.kind == CONST:
             low = hex(value.value & (1 << (8 << size)) - 1)
-        self.sync()
-        self.line(f"if T[({index}) + 1] == {tag}: mem_{_VIEWS[size]}[{offset}] = {low}")
-        self.line(f"else: store({a}, {v}, {memop}, {self.here:#x})")
+        self.line(f"if W[{index}] == {tag}: mem_{_VIEWS[size]}[{offset}] = {low}")
+        self.line(f"else: {slow}store({a}, {v}, {memop}, {self.here:#x})")
 
     def op_call(self, *args: Any) -> None:
         helper = args[-1]
         self.helpers[f"h_{helper.name}"] = helper.fn
         self.helpers["cpu"] = self.b._cpu
-        temps = list(args[:-1])
-        out = temps.pop(0) if helper.returns else None
-        ins = "".join(", " + self.read(t) for t in temps)
+        outs = int(helper.returns)
+        ins = "".join(
+            ", " + self.read(t, i in self.dead) for i, t in enumerate(args[outs:-1], outs)
+        )
         if not helper.pure_state:
             self.sync()
-        call = f"h_{helper.name}(cpu, {self.here:#x}{ins})"
-        if not helper.pure_state:
             self.local = {t: n for t, n in self.local.items() if t.kind != GLOBAL}
-        if out is None:
-            self.line(call)
+        call = f"h_{helper.name}(cpu, {self.here:#x}{ins})"
+        if outs:
+            self.write(args[0], call)
         else:
-            self.write(out, call)
+            self.line(call)
 
     def op_mb(self) -> None:
         """One hart, in order: nothing to wait for."""
