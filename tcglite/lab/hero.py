@@ -20,7 +20,7 @@ def first_interrupt_layout(width: float = 960) -> Layout:
         machine.raise_at(RAISED_AFTER, "msip")
         machine.run(max_insns=RAISED_AFTER + 60, timeout=20)
         return layout(machine.events, width=width,
-                      window=(RAISED_AFTER - 22, RAISED_AFTER + 24))
+                      window=(RAISED_AFTER - 14, RAISED_AFTER + 17))
 
 
 def first_interrupt() -> Picture:
