@@ -47,8 +47,7 @@ def server(tmp_path_factory) -> Iterator[str]:
     port = free_port()
     line, environment = launch.command(folder, [
         "--no-browser", f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1",
-        "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password=",
-        "--allow-root"])
+        "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password="])
     home = tmp_path_factory.mktemp("home")
     environment |= {"HOME": str(home), "JUPYTER_RUNTIME_DIR": str(home / "run"),
                     "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),

@@ -42,6 +42,8 @@ def command(folder: Path, arguments: list[str]) -> tuple[list[str], dict[str, st
     environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
     line = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}",
             f"--LabApp.default_url=/lab/tree/{FIRST}", *arguments]
+    if getattr(os, "geteuid", lambda: 1)() == 0:
+        line.append("--allow-root")     # a container: there is no other user to be
     return line, environment
 
 
