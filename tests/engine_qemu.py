@@ -16,7 +16,8 @@ QEMU = shutil.which("qemu-system-riscv64")
 needs_qemu = pytest.mark.skipif(QEMU is None, reason="needs qemu-system-riscv64")
 
 #: As near to our hart as QEMU 7.2 comes; F and D stay, as their registers do here.
-CPU = "rv64,h=off,s=off,mmu=off,pmp=off,zba=off,zbb=off,zbc=off,zbs=off,sstc=off"
+CPU = "rv64,h=off,s=off,mmu=off,zba=off,zbb=off,zbc=off,zbs=off,sstc=off"
+CPU_WITHOUT_PMP = CPU + ",pmp=off"
 LOG_LIMIT = 50 << 20
 
 

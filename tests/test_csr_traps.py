@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trap_table
 import trap_table_memory
-from engine_qemu import needs_qemu, run_qemu, version
+from engine_qemu import CPU_WITHOUT_PMP, needs_qemu, run_qemu, version
 from trap_probe import BITS, FIELDS, Probe, bits_at, build, parse
 
 from tcglite import Machine, Mechanisms
@@ -94,7 +94,7 @@ def test_as_qemu(ours, tmp_path):
     probes = [p for p in PROBES if p.on_qemu]
     elf = tmp_path / "probes.elf"
     elf.write_bytes(build(probes).to_elf())
-    run = run_qemu(elf, tmp_path)
+    run = run_qemu(elf, tmp_path, cpu=CPU_WITHOUT_PMP)
     assert run.status == 0
     theirs = parse(run.console)
     assert len(theirs) == len(probes)
