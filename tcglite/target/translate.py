@@ -196,7 +196,7 @@ def translate(fetch: Callable[[int], int], pc: int, flags: int, cflags: int) -> 
         start.args[2] = words[2]
         if ctx.state != NEXT:
             break
-        if len(ctx.words) >= limit or len(b.ops) >= MAX_OPS or _page_ends(ctx, fetch):
+        if len(ctx.words) >= limit or len(b.ops) >= MAX_OPS or _page_ends(ctx):
             ctx.goto_tb(0, ctx.next)
             break
     icount = len(ctx.words)
@@ -204,13 +204,10 @@ def translate(fetch: Callable[[int], int], pc: int, flags: int, cflags: int) -> 
     return Translation(b, icount, bytes(code), ctx.indirect, ctx.words)
 
 
-def _page_ends(ctx: DisasContext, fetch: Callable[[int], int]) -> bool:
-    """Must the block end before ``ctx.next``, because that lies on or reaches into the next page?
-
-    As QEMU 7.2: the last two bytes of a page are never reached from inside a block.
-    """
+def _page_ends(ctx: DisasContext) -> bool:
+    """Must the block end before ``ctx.next``, because that lies on, or may reach into, the next
+    page? As QEMU 7.2: nothing but a block's first instruction takes the last two bytes of a page,
+    whatever its length (later versions look)."""
     if (ctx.next ^ ctx.pc_first) & PAGE_MASK:
         return True
-    if ctx.next & (PAGE_SIZE - 1) <= PAGE_SIZE - 4:
-        return False
-    return bool((ctx.next + insn_length(fetch(ctx.next)) ^ ctx.pc_first) & PAGE_MASK)
+    return ctx.next & (PAGE_SIZE - 1) > PAGE_SIZE - 4
