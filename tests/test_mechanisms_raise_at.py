@@ -248,6 +248,50 @@ a:      addi    s0, s0, 1
     assert m.cpu["s1"] == 0
 
 
+@pytest.mark.parametrize("offset", range(9))
+def test_a_claim_in_the_same_block_takes_the_request_away(offset: int) -> None:
+    """A polling guest claims source 5 in mid-block. Raised before that instruction: the claim gets
+    it and MEIP falls; the next head refuses, for the flag is up, but there is nothing to take.
+    Raised after it: the interrupt comes at the next head."""
+    m = machine(f"""
+        {ENABLE}
+        li      s11, 0xc000000
+        li      t0, 1
+        sw      t0, 20(s11)             # priority of source 5
+        li      s10, 0xc002000
+        li      t0, 32
+        sw      t0, 0(s10)              # enabled
+        li      s10, 0xc200000
+        fence.i
+a:      addi    s0, s0, 1
+        addi    s0, s0, 1
+        lw      t1, 4(s10)              # claim
+        add     s1, s1, t1
+        addi    s0, s0, 1
+        j       b
+b:      addi    s2, s2, 1
+        nop
+        j       a
+        {STAY}
+""")
+    start = SETUP + 8 + 3 * 9
+    n = start + offset
+    m.raise_at(n, "plic:5")
+    run(m, start + 3 * 9)
+    raised = [(e.insns, e.line) for e in only(m, ev.LineRaised) if e.line == "plic:5"]
+    assert raised == [(n, "plic:5")]
+    refused = [(e.insns, e.pc) for e in only(m, ev.Refused) if (e.insns or 0) >= start]
+    if offset <= 2:
+        assert taken(m) == [] if offset else taken(m) == [(start, m.symbols["a"])]
+        assert m.cpu["s1"] == (5 if offset else 0)
+        assert refused == [(start + 6 if offset else start, m.symbols["b" if offset else "a"])]
+    else:
+        at, head = (start + 6, "b") if offset <= 6 else (start + 9, "a")
+        assert taken(m) == [(at, m.symbols[head])]
+        assert refused == [(at, m.symbols[head])]
+        assert m.cpu["s1"] == 0
+
+
 def test_raise_at_a_number_that_has_passed_acts_at_once() -> None:
     m = machine(LOOP)
     run(m, WARM)
