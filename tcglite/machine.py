@@ -202,7 +202,7 @@ class Machine:
 
     def poke(self) -> None:
         """Have a sleeping hart look again whether anything can wake it."""
-        self._cpu.wake.set()
+        self._cpu.wake_up()
 
     def wait(self, timeout: float | None = None) -> RunResult:
         """Wait for the end of a background run; StateError if that takes longer."""
@@ -221,7 +221,7 @@ class Machine:
     @property
     def running(self) -> bool:
         """Is a run under way?"""
-        return not self._vcpu.idle.is_set()
+        return self._vcpu.running
 
     def reset(self) -> None:
         """Power-on: programs loaded anew, hart and devices reset, time and counts 0."""

@@ -6,6 +6,7 @@ accel/tcg/cpu-exec-common.c (cpu_loop_exit*), accel/tcg/translate-all.c (cpu_res
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -106,7 +107,7 @@ class CPUState:
         self.stop_reason: str | None = None
         self.stop_detail = ""
         self.error: BaseException | None = None  # what ended the run, for whoever waits
-        self.wake = threading.Event()  # QEMU: halt_cond
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # QEMU: halt_cond
         self.rdtime: Callable[[], int] = lambda: 0
         self.on_translate: Callable[[TranslationBlock], None] = lambda tb: None
         self.on_exec: Callable[[str, Any], None] | None = None  # -d exec: (what, block)
@@ -176,7 +177,19 @@ class CPUState:
         self.emit(ev.FlagSet, why=why)
         if self.mechanisms.irq_check == "unlink":
             self.tbs.unlink_all()
-        self.wake.set()
+        self.wake_up()
+
+    def wake_up(self) -> None:
+        """Have a hart that sleeps, or is about to, look again at what it may have to do."""
+        if self._wake.empty():
+            self._wake.put(None)
+
+    def sleep(self, seconds: float) -> None:
+        """Until somebody calls ``wake_up``, or has done so since the last sleep."""
+        try:
+            self._wake.get(timeout=seconds)
+        except queue.Empty:
+            pass
 
     def request_exit(self) -> None:
         """Get the vCPU out of the loop, also from chained code that tests no flag."""

@@ -68,12 +68,15 @@ class VCPU:
         self.inputs = inputs
         self.may_wake: Callable[[], bool] = lambda: True
         self.watchdog = watchdog
-        self.idle = threading.Event()
-        self.idle.set()
+        self.running = False
         self.outcome: Outcome | None = None
         self._clock_start, self._clock_stop, self._warp = clock_start, clock_stop, warp
-        self._jobs: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        # Ctrl-C may come anywhere in the main thread, and could leave an Event or a Condition
+        # locked for ever; so both sides meet at locks and queues, which are written in C.
+        self._jobs: queue.SimpleQueue[threading.Lock | None] = queue.SimpleQueue()
+        self._done = threading.Lock()  # of the last run; held until that has ended
         self._thread: threading.Thread | None = None
+        self._runner = 0  # ident of the thread that runs, or ran, the hart
         self._closed = False
         self._gate = threading.Lock()  # start against close
         _all.add(self)
@@ -86,22 +89,23 @@ class VCPU:
             if self._closed:
                 raise StateError("this machine is closed")
             self.check_stopped()
-            if self._thread is None:
-                thread = threading.Thread(target=self._main, name="tcglite-vcpu", daemon=True)
-                thread.start()
-                self._thread = thread
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._main, name="tcglite-vcpu", daemon=True
+                )
+                self._thread.start()
             cpu = self.cpu
             cpu.stop_reason, cpu.stop_detail, cpu.error = None, "", None
             cpu.budget.stop_at = None if max_insns is None else cpu.budget.now() + max_insns
             self.outcome = None
-            try:
-                self.idle.clear()
-            finally:  # Ctrl-C may come in between: never busy without a job
-                self._jobs.put(1)
+            self._done = done = threading.Lock()
+            done.acquire()
+            self.running = True
+            self._jobs.put(done)
 
     def check_stopped(self) -> None:
         """StateError while a run is under way."""
-        if not self.idle.is_set():
+        if self.running:
             raise StateError("the machine is running; pause() it first")
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -109,14 +113,17 @@ class VCPU:
         slices, so that Ctrl-C is heard on every system."""
         self._check_outside()
         end = None if timeout is None else time.monotonic() + timeout
-        while not self.idle.is_set():
+        done = self._done
+        while self.running and self._done is done:
             left = 0.05 if end is None else min(0.05, end - time.monotonic())
             if left <= 0:
                 return False
-            self.idle.wait(left)
+            if done.acquire(timeout=left):
+                done.release()
+                break
         return True
 
-    def close(self, timeout: float | None = None) -> None:
+    def close(self) -> None:
         """Stop, and end the thread; harmless the second time."""
         with self._gate:
             self._closed = True
@@ -124,7 +131,7 @@ class VCPU:
         self.cpu.stop("paused")
         self._check_outside()
         if self._thread is not None:
-            self._thread.join(timeout)
+            self._thread.join()
 
     def release(self) -> None:
         """Ask everything to end, for a finaliser: it may run in any thread, at any line, so it
@@ -134,30 +141,33 @@ class VCPU:
         cpu.stop_reason = cpu.stop_reason or "paused"
         cpu.exit_request = True
         cpu.env.neg.icount_decr.high = KICK
+        cpu.wake_up()
         self._jobs.put(None)
 
     def _check_outside(self) -> None:
-        if threading.current_thread() is self._thread:
+        if self.running and threading.get_ident() == self._runner:
             raise StateError("the machine waits for its callback: that cannot wait for the machine")
 
     # In the thread.
 
     def _main(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if not (self._closed or self.idle.is_set()):
+        while (done := self._jobs.get()) is not None:
+            if not self._closed:
                 self._run()
-            self.idle.set()
-            del job
+            self.running = False
+            done.release()
+        self._jobs.put(None)  # for a second thread, if Ctrl-C came when the first one started
 
     def _run(self) -> None:
         cpu = self.cpu
+        self._runner = threading.get_ident()
         began, first = time.perf_counter(), cpu.insns_now()
-        done = threading.Event()
+        ended = threading.Event()
         _busy(+1)
         try:
             if not cpu.mechanisms.flag_heard:
                 threading.Thread(
-                    target=self._watch, args=(done,), name="tcglite-watchdog", daemon=True
+                    target=self._watch, args=(ended,), name="tcglite-watchdog", daemon=True
                 ).start()
             self._clock_start()
             self._loop()
@@ -168,7 +178,7 @@ class VCPU:
         finally:
             self._clock_stop()
             _busy(-1)
-            done.set()
+            ended.set()
             last = cpu.insns_now()
             assert cpu.stop_reason is not None
             self.outcome = Outcome(
@@ -202,7 +212,6 @@ class VCPU:
         """Sleep in wfi until an enabled interrupt is pending or somebody stops the run."""
         cpu = self.cpu
         while True:
-            cpu.wake.clear()
             if cpu.stop_reason is not None or target.has_work(cpu.env):
                 return
             if self.inputs.waiting(cpu.budget.now()):
@@ -215,14 +224,14 @@ class VCPU:
             elif not self.may_wake():
                 cpu.stop("deadlock", f"wfi before {cpu.env.pc:#x}, and nothing can end it")
             else:
-                cpu.wake.wait(0.05)
+                cpu.sleep(0.05)
 
-    def _watch(self, done: threading.Event) -> None:
+    def _watch(self, ended: threading.Event) -> None:
         """Where chained code does not hear the flag: stop a run that has been deaf too long, and
         cut the links for those who could only set the flag."""
         since: float | None = None
         limit = self.watchdog
-        while not done.wait(_WATCH_INTERVAL):
+        while not ended.wait(_WATCH_INTERVAL):
             if self.cpu.stop_reason is not None:
                 self.cpu.request_exit()
             elif not self.cpu.env.neg.icount_decr.high or self.cpu.halted:
@@ -251,20 +260,28 @@ def _busy(change: int) -> None:
             sys.setswitchinterval(_interval)
 
 
+def stop_all() -> int:
+    """Ask every hart that runs to stop, without waiting; how many there were."""
+    running = [vcpu for vcpu in list(_all) if vcpu.running]
+    for vcpu in running:
+        vcpu.cpu.stop("paused")
+    return len(running)
+
+
 @atexit.register
 def _close_all() -> None:
     vcpus = list(_all)
     for vcpu in vcpus:
         vcpu.release()
     for vcpu in vcpus:
-        vcpu.close(_AT_EXIT)
+        if vcpu._thread is not None:
+            vcpu._thread.join(_AT_EXIT)
 
 
 def _after_fork() -> None:
     """Threads do not survive a fork: in the child, all machines are closed."""
     for vcpu in list(_all):
-        vcpu._closed, vcpu._thread, vcpu.idle = True, None, threading.Event()
-        vcpu.idle.set()
+        vcpu._closed, vcpu._thread, vcpu.running = True, None, False
     _all.clear()
 
 
