@@ -42,5 +42,10 @@ test: lint
 notebooks: $(VENV)/.tcglite-dev
 	$(BIN)/python teaching/build.py
 
+# About a quarter of an hour; BENCH='--quick' or BENCH='loop translation' for less.
+BENCH ?= --plot bench/modes.png
+bench: $(VENV)/.tcglite-dev
+	$(BIN)/python bench/run.py $(BENCH)
+
 clean:
 	rm -rf "$(VENV)" .cache .mypy_cache .ruff_cache .pytest_cache

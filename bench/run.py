@@ -1,0 +1,100 @@
+"""Measure tcglite beside other engines: ``python bench/run.py [PART …] [--quick] [--json FILE]``.
+
+Figures are medians of interleaved repetitions in CPU seconds (wall time where it says so); what to
+quote are the ratios, for both sides of a ratio come from the same minutes of the same run. Nothing
+here is a test: nothing fails because a computer is slow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import latency  # noqa: E402
+import parts  # noqa: E402
+import report  # noqa: E402
+import translation  # noqa: E402
+from parts import Table  # noqa: E402
+
+PARTS: dict[str, Callable[[int, bool], Table | list[Table]]] = {
+    "loop": parts.loop,
+    "modes": parts.modes,
+    "switches": parts.switches,
+    "translation": translation.translation,
+    "return": parts.loop_return,
+    "latency": latency.latency,
+    "import": parts.imports,
+    "memory": parts.memory,
+}
+
+
+def targets(tables: dict[str, Table]) -> Table:
+    """What was promised, and what came out."""
+    table = Table("Targets", ["measured", "target"])
+
+    def row(label: str, key: str, line: str, column: str, target: float) -> None:
+        if key in tables:
+            table.rows.append((label, [tables[key].value(line, column), target]))
+
+    row("loop, counting, M insn/s, at least", "loop", "tcglite, counting", "M insn/s", 3)
+    row("loop, count=False, M insn/s, at least", "loop", "tcglite, count=False", "M insn/s", 5)
+    row("crc: tcglite : tinyrv, at least", "modes 2", "crc", "tcglite : tinyrv", 10)
+    if "translation" in tables:
+        line = tables["translation"].rows[0][0]
+        row("translation, CPU µs per instruction, at most", "translation", line, "tb_gen_code", 120)
+    row("import tcglite, CPU s, less than", "import", "import tcglite", "CPU s", 0.2)
+    row("a 64 MB machine that ran crc, MB, less than", "memory",
+        "a 64 MB machine that ran crc", "MB at most", 150)
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure tcglite beside other engines.")
+    parser.add_argument("parts", nargs="*", metavar="PART", default=[],
+                        help=f"what to measure: {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="a minute or two; rough figures")
+    parser.add_argument("--repeat", type=int, metavar="N", help="repetitions (default 5; quick 2)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the modes (matplotlib)")
+    options = parser.parse_args()
+    unknown = [p for p in options.parts if p not in PARTS]
+    if unknown:
+        parser.error(f"unknown part: {', '.join(unknown)} (known: {', '.join(PARTS)})")
+    if options.repeat is not None and options.repeat < 1:
+        parser.error("--repeat takes a number from 1 on")
+    repetitions = options.repeat or (2 if options.quick else 5)
+    about = report.circumstances(repetitions, options.quick)
+    print("\n".join(f"{key}: {value}" for key, value in about.items()) + "\n", flush=True)
+    tables: dict[str, Table] = {}
+    for name in options.parts or PARTS:
+        began = time.perf_counter()
+        made = PARTS[name](repetitions, options.quick)
+        made = made if isinstance(made, list) else [made]
+        for k, table in enumerate(made, start=1):
+            tables[name if k == 1 else f"{name} {k}"] = table
+            print(report.text(table) + "\n", flush=True)
+        print(f"[{name}: {time.perf_counter() - began:.0f} s]", file=sys.stderr, flush=True)
+    tables["targets"] = targets(tables)
+    if tables["targets"].rows:
+        print(report.text(tables["targets"]))
+    if options.json:
+        data = json.dumps(report.as_json(tables, about), indent=1, ensure_ascii=False)
+        options.json.write_text(data + "\n", encoding="utf-8")
+    if options.plot:
+        if "modes" not in tables:
+            sys.exit("bench: --plot draws the part 'modes', which was not measured")
+        try:
+            report.plot(tables["modes"], tables["modes 2"], about, options.plot)
+        except ImportError:
+            sys.exit("bench: --plot needs matplotlib: pip install 'tcglite[lab]'")
+
+
+if __name__ == "__main__":
+    main()
