@@ -33,9 +33,12 @@ def fold(ops: list[Op], builder: Builder) -> list[Op]:
         args = op.args
         opdef = op.opdef
         n = op.outs + op.ins
-        if known and any(temp in known for temp in args[op.outs : n]):
-            args = [*args[: op.outs], *(known.get(t, t) for t in args[op.outs : n]), *args[n:]]
-            op = Op(opdef, args, op.outs, op.ins)
+        if known and op.ins:
+            ins = args[op.outs : n]
+            same = [known.get(temp, temp) for temp in ins]
+            if same != ins:
+                args = [*args[: op.outs], *same, *args[n:]]
+                op = Op(opdef, args, op.outs, op.ins)
         if opdef.name == "call":
             if not args[-1].pure_state:
                 for temp in [t for t in known if t.kind == GLOBAL]:
