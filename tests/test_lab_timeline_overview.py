@@ -146,6 +146,18 @@ def test_an_event_inside_the_block_before_is_drawn_there():
     assert "(4 instructions · 1 block after ▼)" in text
 
 
+def test_a_block_that_breaks_off_at_once_was_running_when_the_line_went_up():
+    """With the test before every instruction."""
+    tape = Tape()
+    warm(tape)
+    tape.run(1, executed=3)
+    tape.leave("none")
+    tape.kick("mtip")
+    tape.take(7, LOOP + 12)
+    handler(tape, back=1)
+    assert "①▼ i=51 line mtip raised in A 3/7" in to_text(layout(tape.events))
+
+
 # Long ways
 
 
@@ -177,6 +189,16 @@ def test_a_small_run_needs_no_overview():
     events = STORIES["fault"]()
     assert overview(events).shapes == layout(events).shapes
     assert overview([]).mode == "empty"
+
+
+def test_a_run_in_which_nothing_happens_has_nothing_to_show_closer():
+    tape = Tape()
+    warm(tape)
+    for k in range(3000):
+        tape.translate(100 + k * k % 37, 0x8000_0400 + 16 * (k * k % 37), 4)
+        tape.run(100 + k * k % 37)
+    tape.add(ev.FlagSet, why="stop")
+    assert overview(tape.events).mode == "density"
 
 
 @pytest.mark.parametrize("make", [crowd, wrapped, STORIES["repeats"]])

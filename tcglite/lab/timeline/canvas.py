@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tcglite.lab.timeline.metrics import Metrics, fitting, text_width
 from tcglite.lab.timeline.shapes import Mark, Rule, Shape, Strip, Text
@@ -103,30 +103,45 @@ def task_strips(
     c.y += m(24)
 
 
+@dataclass(slots=True)
+class _Group:
+    """Marks drawn as one sign: it needs ``before`` and ``after`` pixels beside its middle."""
+
+    x: float
+    kind: str
+    before: float
+    after: float
+    members: list[StoryMark]
+
+
 def mark_row(
     m: Metrics, y: float, placed: Iterable[tuple[float, StoryMark]], left: float, right: float
 ) -> tuple[list[Mark], dict[int, float]]:
     """The marks of one row, none on top of another: equal kinds that would touch become one
     sign with a count, others step aside. Also says where each story mark went, by its id."""
-    groups: list[tuple[float, float, str, list[StoryMark]]] = []  # x, right end, kind, members
-    where: dict[int, int] = {}
+    groups: list[_Group] = []
+    last: dict[str, _Group] = {}  # of each kind
+    end = left - m(100)
     for x, mark in sorted(placed, key=lambda item: item[0]):
         x = min(max(x, left), right)
-        reach = m.sign + (2 * m.badge + m(1) if mark.number is not None else 0)
-        if groups:
-            same = [g for g, group in enumerate(groups) if group[2] == mark.kind]
-            if same and x - reach < groups[same[-1]][1]:
-                group = groups[same[-1]]
-                group[3].append(mark)
-                where[id(mark)] = same[-1]
-                room = m.sign + text_width(f"×{len(group[3]):,}", m.small, bold=True) + m(7)
-                groups[same[-1]] = (group[0], group[0] + room, group[2], group[3])
-                continue
-            x = max(x, max(group[1] for group in groups) + reach)
-        where[id(mark)] = len(groups)
-        groups.append((x, x + m.sign + m(1), mark.kind, [mark]))
-    shapes = [mark_shape(m, x, y, members) for x, _, _, members in groups]
-    return shapes, {key: groups[g][0] for key, g in where.items()}
+        before = m.sign + (2 * m.badge + m(1) if mark.number is not None else 0)
+        same = last.get(mark.kind)
+        if same is not None and x - before < same.x + same.after:
+            same.members.append(mark)
+            count = text_width(f"×{len(same.members):,}", m.small, bold=True)
+            same.after = m.sign + count + m(7)
+            end = max(end, same.x + same.after)
+            continue
+        x = max(x, end + before)
+        last[mark.kind] = _Group(x, mark.kind, before, m.sign + m(1), [mark])
+        groups.append(last[mark.kind])
+        end = max(end, x + m.sign + m(1))
+    limit = right
+    for group in reversed(groups):  # who was pushed over the edge pushes back
+        group.x = min(group.x, limit)
+        limit = group.x - group.before - m.sign
+    shapes = [mark_shape(m, group.x, y, group.members) for group in groups]
+    return shapes, {id(mark): group.x for group in groups for mark in group.members}
 
 
 def mark_shape(

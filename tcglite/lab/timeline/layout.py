@@ -111,12 +111,11 @@ def overview(
 
 def telling(story: Story) -> int | None:
     """The mark that tells most: of the interrupts whose whole way was recorded, the first with
-    the most to see; else the first of what is rarest. None if there is nothing but the reset."""
+    the most to see; else the first of what is rarest. None if nothing of it happened."""
     taken = [j for j in story.journeys[:RICHEST] if j.taken and not _gaps(story, j)]
     if taken:
         best = max(taken, key=lambda j: len({story.marks[k].kind for k in j.marks}))
         return next(k for k in best.marks if story.marks[k].kind == "taken")
-    kinds = [mark.kind for mark in story.marks]
     for kind in ("taken", "unexpected", "dropped", "rewound", "expected", "cut", "looked",
                  "raised", "refused", "sleep"):  # fmt: skip
         there = [
@@ -125,7 +124,7 @@ def telling(story: Story) -> int | None:
         ]  # fmt: skip
         if there:
             return there[0]
-    return kinds.index("flag") if "flag" in kinds else None
+    return None
 
 
 def _gaps(story: Story, journey: Journey) -> bool:

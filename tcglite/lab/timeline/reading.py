@@ -128,9 +128,6 @@ class _Reader:
         i = self.next_i if event.insns is None else event.insns
         number = len(parts) - 1
         part = parts[number]
-        if isinstance(part, Visit) and i < part.i and self.last_run == number - 1:
-            number -= 1  # noticed by the loop, but it happened inside the block before
-            part = parts[number]
         self.pinned = max(self.pinned, number)
         if not isinstance(part, Run | Gap):
             return Point(number, fraction, i, event.insns is not None)
@@ -138,6 +135,21 @@ class _Reader:
         if event.insns is None:
             return Point(number, insns / 2, part.i, known=False)
         return Point(number, min(max(event.insns - part.i, 0), insns), i)
+
+    def raised(self, event: ev.Event) -> Point:
+        """The moment of a kick. Where the test comes after the instructions, the loop hears of it
+        before it is written down; but it happened inside the block before, which broke off or
+        left because of it."""
+        visit, number = self.visit, self.last_run
+        if visit is not None and number == len(self.story.parts) - 2 and event.insns is not None:
+            run = self.story.parts[number]
+            if isinstance(run, Run):
+                broke_off = run.executed < run.count and not visit.sleep
+                at_end = event.insns == visit.i and visit.reason == "none" and broke_off
+                if event.insns < visit.i or at_end:
+                    offset = min(max(event.insns - run.i, 0), run.executed)
+                    return Point(number, offset, event.insns)
+        return self.here(event, 0.25)
 
     def reach(self, event: ev.Event) -> None:
         """A gap in which this happens is at least as long as that."""
@@ -279,7 +291,7 @@ class _Reader:
     # Interrupts
 
     def line(self, event: ev.LineRaised) -> None:
-        at = self.here(event, 0.25)
+        at = self.raised(event)
         self.story.lines.append(Change(event.line, event.level, at))
         cause = line_cause(event.line)
         if event.level:
@@ -293,7 +305,7 @@ class _Reader:
             self.open.pop(cause, None)
 
     def flag(self, event: ev.FlagSet) -> None:
-        at = self.here(event, 0.25)
+        at = self.raised(event)
         self.story.strips.append(Change("exit flag", 1, at))
         if event.why != "interrupt":
             self.add_mark(Mark("flag", at, f"exit flag set: {event.why}"))

@@ -224,8 +224,6 @@ class Tick(Shape):
 class Rule(Shape):
     """A faint line between lanes, from x to x + w."""
 
-    strong: bool = False
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notches(Shape):
