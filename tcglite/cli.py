@@ -7,12 +7,13 @@ deadlock or reset; 125 usage or bad input; 130 Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from . import __version__, guests
 from .accel.mechanisms import IRQ_CHECKS, Mechanisms
@@ -98,8 +99,9 @@ def parser() -> argparse.ArgumentParser:
     add("--icount", type=_icount, metavar="SHIFT|off", help="virtual time: 2**SHIFT ns each insn")
     add("--no-count", action="store_true", help="count nothing: faster, numbers are null")
     add("--memory", default="64M", metavar="SIZE", help="size of RAM (default: 64M)")
+    lines = "mtip, msip, meip, uart, plic:N"
     add("--irq", type=_irq, action="append", default=[], metavar="LINE@INSN",
-        help="raise LINE (mtip, msip, meip, uart, plic:N) right after instruction INSN")  # fmt: skip
+        help=f"raise LINE ({lines}) right after instruction INSN")  # fmt: skip
     add("--irq-check", default="tb-start", choices=list(IRQ_CHECKS), metavar="WHERE",
         help=f"where the engine looks for interrupts: {', '.join(IRQ_CHECKS)}")  # fmt: skip
     add("--stdin", metavar="TEXT|-", help="type TEXT; -: what comes from standard input")
@@ -158,14 +160,10 @@ def run(args: argparse.Namespace) -> int:
         on_output=show,
     )
     with machine as m:
-        log = open(args.log_file, "w", encoding="utf-8") if args.log_file else sys.stderr
-        try:
+        with _log_stream(args.log_file) as log:
             if args.log:
                 m.set_log(args.log, log)
             result = _run(m, args)
-        finally:
-            if log is not sys.stderr:
-                log.close()
         if args.timeline:
             from .lab.timeline import save_timeline
 
@@ -175,6 +173,11 @@ def run(args: argparse.Namespace) -> int:
         elif result.reason not in (StopReason.EXIT, StopReason.PAUSED):
             print(_summary(result), file=sys.stderr)
         return status(result)
+
+
+def _log_stream(path: str | None) -> contextlib.AbstractContextManager[TextIO]:
+    """Where ``-d`` writes: the file, or stderr, which stays open."""
+    return open(path, "w", encoding="utf-8") if path else contextlib.nullcontext(sys.stderr)
 
 
 def _run(m: Machine, args: argparse.Namespace) -> RunResult:

@@ -26,7 +26,7 @@ COMPRESSED = """
 001 i ddddd iiiii 01   | c.addiw rd, imm        | addiw rd, rd, imm | | rd!=0
 010 i ddddd iiiii 01   | c.li rd, imm           | addi rd, x0, imm  | | | rd=0
 011 i 00010 iiiii 01   | c.addi16sp sp, imm     | addi sp, sp, imm  | 9 4 6 8:7 5 | imm!=0
-011 i ddddd iiiii 01   | c.lui rd, hi20         | lui rd, imm       | 17 16:12    | imm!=0 rd!=2 | rd=0
+011 i ddddd iiiii 01   | c.lui rd, hi20        | lui rd, imm       | 17 16:12 | imm!=0 rd!=2 | rd=0
 100 u 00 ddd uuuuu 01  | c.srli rd, shamt       | srli rd, rd, imm  | | | imm=0
 100 u 01 ddd uuuuu 01  | c.srai rd, shamt       | srai rd, rd, imm  | | | imm=0
 100 i 10 ddd iiiii 01  | c.andi rd, imm         | andi rd, rd, imm
