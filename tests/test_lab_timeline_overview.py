@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -41,16 +42,23 @@ def wrapped(rounds: int = 1500) -> list[ev.Event]:
     return tape.events
 
 
+def shifted(events: list[ev.Event], insns: int = 400_000) -> list[ev.Event]:
+    """The same, so many instructions later."""
+    return [replace(event, insns=(event.insns or 0) + insns) for event in events[1:]]
+
+
 # What was not recorded
 
 
 def test_what_was_not_recorded_has_a_place_of_its_own_and_says_how_much():
     picture = layout(wrapped())
     assert picture.mode == "density"
-    big = [hole for hole in of(picture, shapes.Lost) if hole.lines]
-    assert all(hole.lines == ("not recorded", "40,000 blocks", "not to scale") for hole in big)
-    strips = [hole for hole in of(picture, shapes.Lost) if hole.blocks == 40_000]
-    assert len(strips) == 8, "four in the code lane, four in the minimap"
+    holes = [hole for hole in of(picture, shapes.Lost) if hole.blocks == 40_000]
+    assert len(holes) == 8, "four in the code lane, four in the minimap"
+    assert "not recorded" in [t.text for t in of(picture, shapes.Text)], "too narrow for words"
+    one = layout([ev.BlocksLost(insns=0, time=0.0, ring=0, count=70_000), *shifted(crowd(6000))])
+    (said,) = [hole for hole in of(one, shapes.Lost) if hole.lines]
+    assert said.lines == ("not recorded", "70,000 blocks", "not to scale")
     assert "40,000 blocks (160,000 instructions) not recorded" in to_text(picture)
 
 

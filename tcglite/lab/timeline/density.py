@@ -21,7 +21,7 @@ from tcglite.lab.timeline.columns import (
     most_run,
 )
 from tcglite.lab.timeline.metrics import text_width
-from tcglite.lab.timeline.shapes import Columns, Rule, Tie
+from tcglite.lab.timeline.shapes import Columns, Lost, Rule, Tie
 from tcglite.lab.timeline.story import Change, Gap, Run, Story, Visit
 
 COLUMNS = 120
@@ -154,7 +154,8 @@ class _Crowd:
         c.y += height + m(8)
 
     def key(self, ranked: list[tuple[int, int]]) -> None:
-        """Letter and share of each coloured block."""
+        """Letter and share of each coloured block, and what hatched paper means, where that is
+        not written on it."""
         c, m = self.c, self.m
         x = self.left
         total = max(self.axis.recorded, 1)
@@ -175,6 +176,13 @@ class _Crowd:
             )  # fmt: skip
             c.text(x + m(19), c.y + m(16), label, m.normal, bold=True)
             x += m(19) + text_width(label, m.normal, bold=True) + m(18)
+        if any(not hole.lines for hole in self.axis.holes(m, 0, 0)):
+            label, size = "not recorded", m(13)
+            if x + m(19) + text_width(label, m.normal, bold=True) > self.right:
+                x = self.left
+                c.y += m(22)
+            c.middle.append(Lost(x=x, y=c.y + m(5), w=size, h=size, blocks=None, insns=0))
+            c.text(x + m(19), c.y + m(16), label, m.normal, bold=True)
         c.y += m(26)
 
     def loop(self) -> None:

@@ -330,7 +330,7 @@ def _skip(s: shapes.Skip) -> Iterator[Primitive]:
 
 def _lost(s: shapes.Lost) -> Iterator[Primitive]:
     unit = s.size / 12
-    title = f"{s.insns:,} instructions not recorded"
+    title = f"{s.insns:,} instructions not recorded" if s.insns else "not recorded"
     yield Rectangle(s.x, s.y, s.w, s.h, "paper", title=title)
     yield Outline(
         _hatch(s.x, s.y, s.w, s.h, "/", 7 * unit), stroke="gutter", line=2.2 * unit

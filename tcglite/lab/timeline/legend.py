@@ -17,6 +17,7 @@ from tcglite.lab.timeline.shapes import (
     Ghost,
     Gutter,
     Layout,
+    Lost,
     Mark,
     Roof,
     Seam,
@@ -52,6 +53,7 @@ WORDS = {
     "cut": "cut to fit the budget: the first 2 of 7 instructions",
     "sleep": "wfi: the guest sleeps",
     "reset": "the guest was reset",
+    "lost": "blocks ran here that were not recorded",
 }
 FIRST = ("block", "chained", "loop", "entered", "raised", "line", "flag", "refused", "taken",
          "handler", "same")  # fmt: skip
@@ -158,8 +160,9 @@ def _sample(name: str, x: float, y: float, m: Metrics) -> list[Shape]:
         ],
         "refused": [s.ghost(), s.mark("refused", 14, number=1, bx=-3, by=-17)],
         "same": [Arc(x=x + m(6), y=y + m(40), w=m(44), h=m(26), size=m.small)],
+        "lost": [Lost(x=x, y=y + m(1), w=m(56), h=m(46), blocks=None, insns=0, size=m.small)],
         "patched": [s.stem(25, 20, patched=1)],
-        "steps": s.letters(),
+        "steps": [s.gutter(0, 56), *s.letters()],
         "fold": [
             s.box(4, 18, 0, size=15),
             Fold(
