@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .ir import Op, Temp
+from .ir import Op
 from .ops import MO_ALIGN, MO_SIGN, MO_SIZE
 
 _UNTYPED = {"call", "mb", "insn_start", "exit_check", "trace_tb", "goto_tb", "exit_tb"}
@@ -41,7 +41,7 @@ def format_op(op: Op, number: int = 0) -> str:
     else:
         tail = [f"${a:#x}" if isinstance(a, int) else str(a) for a in rest]
     suffix = "" if name in _UNTYPED else "_i64"
-    return f" {name}{suffix} " + ",".join(temps + tail)
+    return f" {name}{suffix} {','.join(temps + tail)}".rstrip()
 
 
 def format_ops(ops: Iterable[Op], number: int = 0, liveness: bool = False) -> str:
@@ -53,8 +53,3 @@ def format_ops(ops: Iterable[Op], number: int = 0, liveness: bool = False) -> st
             line = f"{line:<50}  dead: " + " ".join(map(str, op.dead))
         lines.append(line)
     return "\n".join(lines)
-
-
-def temps_of(op: Op) -> list[Temp]:
-    """The temp arguments of ``op``, outputs first."""
-    return op.args[: op.outs + op.ins]
