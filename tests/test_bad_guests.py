@@ -174,7 +174,7 @@ def test_jumps_anywhere_run_or_trap(options: dict[str, Any]) -> None:
         handler = m.symbols["handler"]
         for addr in borders():
             m.cpu.pc = addr
-            m.cpu.csr["mepc"] = 0
+            m.cpu.csr["mepc"], m.cpu.csr["mtvec"] = 0, handler
             result = m.run(max_insns=1, timeout=SECONDS)
             assert result.reason is StopReason.MAX_INSNS
             if 0x1000_0000 <= addr & ~1 < 0x1000_0100:
