@@ -352,6 +352,82 @@ def test_sc_w_after_lr_d_fails_and_stores_nothing(machines):
     assert ram[offset : offset + 8] == PATTERN[POINTERS[8] - DATA :][:8]
 
 
+# Faults in the middle of a block: everything before is done, nothing of the rest.
+
+BAD = 30  #: a register that points to nowhere
+HOLE = 0x1800_0000
+FAULTING = {
+    "lb": 5, "lh": 5, "lw": 5, "ld": 5, "lbu": 5, "lhu": 5, "lwu": 5, "lr.w": 5, "lr.d": 5,
+    "sb": 7, "sh": 7, "sw": 7, "sd": 7, "amoadd.w": 7, "amoswap.d": 7, "amominu.w": 7,
+}  # fmt: skip
+
+
+def fault_on_unicorn(code: bytes, regs: list[int]) -> tuple[int, list[int], bytes]:
+    """(pc, registers, memory) where Unicorn's access fails."""
+    uc = unicorn.Uc(
+        unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64, uc_names.UC_CPU_RISCV64_SIFIVE_E51
+    )
+    uc.mem_map(CODE, RAM_SIZE)
+    uc.mem_write(CODE, code + EBREAK)
+    uc.mem_write(DATA, PATTERN)
+    for name, value in zip(REGISTERS, regs[1:], strict=True):
+        uc.reg_write(name, value)
+    with pytest.raises(unicorn.UcError):
+        uc.emu_start(CODE, CODE + len(code))
+    after = [0, *(uc.reg_read(name) for name in REGISTERS)]
+    return uc.reg_read(uc_names.UC_RISCV_REG_PC), after, bytes(uc.mem_read(CODE, RAM_SIZE))
+
+
+@pytest.fixture(scope="module")
+def faulting_machines(machines):
+    """Also those that find the pc, or the time to look, in other ways."""
+    ways = [
+        {"mechanisms": Mechanisms(restore="eager")},
+        {"mechanisms": Mechanisms(irq_check="every-insn")},
+        {"icount": 0},
+        {"count": False, "trace": "blocks"},
+    ]
+    others = [Machine(EBREAK, backend="python", memory=RAM_SIZE, **way) for way in ways]
+    yield *machines, *others
+    for m in others:
+        m.close()
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_fault_anywhere(faulting_machines, seed):
+    """Random straight code with one access to nowhere: registers, memory, mepc, mcause, mtval and
+    the number of retired instructions."""
+    rng = random.Random(seed)
+    name = rng.choice(sorted(FAULTING))
+    row = ROWS[name]
+    values = {f.name: f.extract(rng.getrandbits(32)) for f in row.fields}
+    values["rs1"] = BAD
+    if values.get("rd") in POINTERS:
+        values["rd"] = 31
+    tail = {"imm": rng.randrange(-2048, 2048, 8)} if "imm" in values else {}
+    fault = encode(row, values | tail)
+    before = layout(random_items(rng, rng.choice((0, 1, 7, 60)), STRAIGHT))
+    before = [bits for bits in before if decode(bits).rd != BAD]
+    program = [*before, fault, *layout(random_items(rng, 8, STRAIGHT))]
+    code = code_of(program)
+    regs = registers(lambda n: HOLE if n == BAD else rng.getrandbits(64))
+    theirs = fault_on_unicorn(code, regs)
+    assert theirs[0] == CODE + len(code_of(before))
+    for m in faulting_machines:
+        m.reset()
+        m.memory[CODE : CODE + len(code) + 4] = code + EBREAK
+        m.memory[DATA : DATA + DATA_SIZE] = PATTERN
+        for n, value in enumerate(regs):
+            m.cpu[f"x{n}"] = value
+        result = m.run(timeout=60)
+        assert result.reason.value == "unhandled-trap"
+        state = m.cpu.csr["mepc"], m.cpu.registers, m.memory[CODE : CODE + RAM_SIZE]
+        assert state == theirs
+        where = HOLE + tail.get("imm", 0)
+        assert (m.cpu.csr["mcause"], m.cpu.csr["mtval"]) == (FAULTING[name], where)
+        assert result.insns in (len(before), None)
+
+
 def test_a_wrong_instruction_is_noticed(machines, monkeypatch):
     """The comparison can fail: with sub turned into add, it does."""
     from tcglite.target import trans_int

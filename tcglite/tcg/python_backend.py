@@ -36,7 +36,7 @@ class PythonCode:
 
     def __init__(self, start: int, lines: list[str], insn_ends: list[int], names: dict[str, Any]):
         self.start = start
-        self.size = len(lines) + 1
+        self.size = len(lines)
         self.insn_ends = insn_ends
         self.lines = lines
         self.names = names
