@@ -17,7 +17,7 @@ from running import (
     until,
 )
 
-from tcglite import Mechanisms
+from tcglite import Machine, Mechanisms, guests
 from tcglite.errors import StateError
 from tcglite.machine import StopReason
 
@@ -131,6 +131,37 @@ def test_a_callback_may_ask_for_everything_else() -> None:
         assert m.run(timeout=SECONDS).reason is StopReason.PAUSED
         assert m.console == "012345"
         assert m.run(timeout=SECONDS).reason is StopReason.EXIT
+
+
+RESETS = {
+    "selfmod": {"mechanisms": Mechanisms(invalidate=False)},
+    "fault": {},
+    "doorbell": {"icount": 0},
+    "syscalls": {"mechanisms": Mechanisms(irq_check="unlink")},
+    "vmexit": {"trace": "blocks"},
+    "clockread": {"icount": 3, "memory": "1M"},
+}
+
+
+@pytest.mark.parametrize("name", RESETS)
+def test_after_a_reset_everything_is_as_at_the_first_time(name: str) -> None:
+    """Wherever the run before was left, and whatever the guest did to its own code."""
+    with Machine(guests.load(name), **RESETS[name]) as m:
+        first = m.run(timeout=SECONDS)
+        after = m.insns, m.console, m.cpu.registers, m.cpu.csr["mstatus"]
+        for limit in (None, 5, 50, 151, 0):
+            m.reset()
+            assert (m.insns, m.console, m.cpu.pc) == (0, "", 0x8000_0000)
+            m.raise_irq("plic:7")  # forgotten by the next reset
+            m.run(max_insns=limit, timeout=SECONDS)
+        m.reset()
+        again = m.run(timeout=SECONDS)
+        assert (again.reason, again.exit_code, again.pc) == (
+            first.reason,
+            first.exit_code,
+            first.pc,
+        )
+        assert (m.insns, m.console, m.cpu.registers, m.cpu.csr["mstatus"]) == after
 
 
 # -- lifetimes --------------------------------------------------------------------------------

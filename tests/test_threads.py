@@ -93,6 +93,24 @@ def test_two_raisers_at_once(source: str) -> None:
     assert not failed
 
 
+@pytest.mark.parametrize("source", [SERVER, SLEEPER], ids=["spins", "sleeps"])
+@pytest.mark.parametrize("check", HEARD)
+def test_no_request_is_lost_over_pauses(check: str, source: str) -> None:
+    """While one thread asks and waits for answers, another one pauses and starts the machine."""
+    acks = Acks()
+    with machine(source, check, on_output=acks) as m:
+        asked = threading.Thread(
+            target=ask, args=(lambda: m.raise_irq("msip"), acks.expect(b"m"), 100)
+        )
+        nothing = threading.Event()
+        asked.start()
+        while asked.is_alive():
+            m.start()
+            nothing.wait(0.001)
+            m.pause()
+        assert m.cpu["s6"] == 100
+
+
 def test_requests_before_the_start_and_between_runs_are_kept() -> None:
     acks = Acks()
     with machine(SERVER, on_output=acks) as m:
