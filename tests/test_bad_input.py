@@ -207,10 +207,10 @@ def test_extreme_values_in_every_field_of_an_elf() -> None:
     (sections,) = struct.unpack_from("<Q", GOOD, 40)
     places = [*range(0, EHDR.size + 3 * PHDR.size, 2), *range(sections & ~1, len(GOOD) - 8, 2)]
     for at in places:
-        for size in (2, 4, 8):
+        for size in (2, 4, 8) if at % 8 == 0 else (2,):
             top = (1 << 8 * size) - 1
-            for value in {0, 1, top, top >> 1, (top >> 1) + 1, 1 << 33} if at % size == 0 else ():
-                loaded(patched(at, (value & top).to_bytes(size, "little")))
+            for value in {0, top, top >> 1, 1 << 33 & top}:
+                loaded(patched(at, value.to_bytes(size, "little")))
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
