@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -298,6 +299,25 @@ def test_raise_at_a_number_that_has_passed_acts_at_once() -> None:
     m.raise_at(5, "msip")
     run(m, ROUND)
     assert taken(m) == [(WARM, m.symbols["a"])]
+
+
+def test_raise_at_wakes_a_hart_that_sleeps_already() -> None:
+    """Stopped in wfi; the number has passed; the next run raises the line before it sleeps on."""
+    m = machine(f"""
+        {ENABLE}
+        wfi
+after:  j       after
+        {STAY}
+""")
+    asleep = threading.Event()
+    m.recorder.listen(lambda event: isinstance(event, ev.Halted) and asleep.set())
+    m.start()
+    assert asleep.wait(20)
+    m.pause()
+    assert m.cpu.halted
+    m.raise_at(SETUP + 1, "msip")
+    run(m, 5)
+    assert taken(m) == [(SETUP + 1, m.symbols["after"])]
 
 
 # The doorbell.

@@ -324,3 +324,23 @@ handler: li     t1, 0x5555
 """)
     assert m.cpu["s0"] == 0x10_0000
     assert m.cpu.csr["mcause"] == 7
+
+
+def test_a_trap_takes_the_reservation_away() -> None:
+    """So that a context switch in the handler cannot lend one task's reservation to another."""
+    m = machine("""
+        la      t0, handler
+        csrw    mtvec, t0
+        la      s0, room
+        lr.d    t1, (s0)
+        ecall
+        .balign 4
+handler: sc.d   s1, s0, (s0)
+        j       .
+        .balign 8
+room:   .dword  5
+""")
+    run(m, 12)
+    assert m.cpu["s1"] == 1
+    room = m.symbols["room"]
+    assert m.memory[room : room + 8] == (5).to_bytes(8, "little")

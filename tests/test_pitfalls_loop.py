@@ -177,6 +177,37 @@ handler: addi   s2, s2, 1
     assert [epc for _, epc in taken(m)] == [m.symbols["mark"]] * 20
 
 
+def test_pitfall_02_mret_is_noticed_in_a_warm_loop_too() -> None:
+    """mret unmasks at a place whose block is known: goto_ptr would find it, and not look."""
+    m = finish(f"""
+        la      t0, handler
+        csrw    mtvec, t0
+        li      t0, 8
+        csrw    mie, t0
+        li      t0, 0x2000000
+        li      t1, 1
+        li      s1, 20
+        la      s3, mark
+        li      s4, 0x1880
+a:      addi    s0, s0, 1
+        csrw    mstatus, s4             # MPP = M, MPIE, not MIE
+        csrw    mepc, s3
+        sw      t1, 0(t0)
+        fence.i
+        mret
+mark:   sub     s5, s0, s2              # the handler has been here already
+        add     s6, s6, s5
+        bne     s0, s1, a
+        {END}
+        .balign 64
+handler: addi   s2, s2, 1
+        sw      x0, 0(t0)
+        mret
+""")
+    assert [epc for _, epc in taken(m)] == [m.symbols["mark"]] * 20
+    assert (m.cpu["s2"], m.cpu["s6"]) == (20, 0)
+
+
 @pytest.mark.parametrize("read", ["csrr t0, minstret", "csrr t0, mip", "csrrs t0, time, x0"])
 def test_pitfall_02_reads_of_csrs_end_the_block_too(read: str) -> None:
     """What they read is exact only in the last instruction, and may change while linked code
