@@ -127,15 +127,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def find_guest(name: str) -> str | Path:
-    """A bundled guest by name, else a file."""
-    if name in guests.names():
-        return guests.load(name)
-    if Path(name).exists() or "/" in name or "." in name:
-        return name
-    return guests.load(name)  # raises, with the names that come close
-
-
 def run(args: argparse.Namespace) -> int:
     """``tcglite run``."""
     for option in ("initrd", "append"):
@@ -146,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     console = sys.stdout.buffer
     show = None if args.json else lambda data: (console.write(data), console.flush())
     machine = Machine(
-        find_guest(args.guest),
+        guests.find(args.guest),
         backend=args.backend,
         mechanisms=Mechanisms(irq_check=args.irq_check),
         icount=args.icount,
@@ -226,7 +217,7 @@ def _summary(result: RunResult) -> str:
 
 def disas(args: argparse.Namespace) -> int:
     """``tcglite disas``."""
-    image = read_image(find_guest(args.guest), 0x8000_0000)
+    image = read_image(guests.find(args.guest), 0x8000_0000)
     names: dict[int, list[str]] = {}
     for name, address in image.symbols.items():
         names.setdefault(address, []).append(name)

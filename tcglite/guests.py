@@ -97,3 +97,12 @@ def load(name: str) -> Path:
 def source(name: str) -> str:
     """The source text of the guest ``name``. Raises UnknownName."""
     return info(name).source.read_text(encoding="utf-8")
+
+
+def find(name: str) -> str | Path:
+    """A bundled guest by name, else the name of a file. Raises UnknownName for what is neither."""
+    if name in names():
+        return load(name)
+    if Path(name).exists() or "/" in name or "." in name:
+        return name
+    return load(name)  # raises, with the names that come close
