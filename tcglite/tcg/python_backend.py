@@ -2,7 +2,7 @@
 
 A block becomes one Python function without arguments. A jump is ``return other_block``: the loop in
 ``enter`` plays the processor and calls what it is given, so a patched slot is a name that is bound
-to the next block's function, and an unpatched one is bound to None and falls through to the exit.
+to the next block's function, and an unpatched one is bound to None and leaves by the exit.
 A "host PC" is ``start + line``: each block owns a range of numbers, one for each of its lines.
 
 Guest registers live in ``R`` (the env block as 64-bit words). One that a block reads more than once
@@ -27,6 +27,8 @@ _SHIFT = PAGE_BITS - (TLB_WORDS.bit_length() - 1)  # address -> index of a TLB e
 _INDEX = (TLB_SIZE - 1) * TLB_WORDS
 _VIEWS = {MO_SIGN | i: "bhi"[i] for i in range(3)} | {i: "BHIQ"[i] for i in range(4)}
 _VIEWS[MO_SIGN | 3] = "Q"
+
+JUMP = "if (to := jump{}) is not None: return to"  #: what goto_tb is by itself
 
 
 class PythonCode:
@@ -56,16 +58,20 @@ class PythonBackend:
         self._left = [0, 0]
         left, env, ram = self._left, memoryview(rt.env).cast("B"), memoryview(rt.ram).cast("B")
 
-        def exit_tb(number: int, index: int) -> None:
+        words, pc_word = env.cast("Q"), rt.pc // 8
+
+        def exit_tb(number: int, index: int, pc: int | None = None) -> None:
             left[0] = number
             left[1] = index
+            if pc is not None:
+                words[pc_word] = pc
 
         def lookup() -> Any:
             code = rt.lookup()
             return code and code.fn
 
         self._ram_base = rt.ram_base
-        self._pc = rt.pc // 8
+        self._pc = pc_word
         self._decr = (rt.neg + CPUNeg.icount_decr.offset) // 8
         self._ring_next = (rt.neg + CPUNeg.ring_next.offset) // 8
         tlb = rt.neg + CPUNeg.tlb.offset
@@ -75,7 +81,7 @@ class PythonBackend:
         self._cpu = rt.cpu
         self._names: dict[str, Any] = NAMES | {
             "__builtins__": {},
-            "R": env.cast("Q"),  # guest state, 64-bit words
+            "R": words,  # guest state, 64-bit words
             "D": env.cast("q"),  # the same, signed: budget and exit flag in one test
             "I": env.cast("I"),  # the same, 32-bit halves
             "T": env[tlb:tlb_end].cast("Q"),  # the TLB, from the first read tag on
@@ -128,7 +134,7 @@ class PythonBackend:
         for i, line in enumerate(code.lines):
             note = ""
             for slot in (0, 1):
-                if f"jump{slot})" in line:
+                if f"jump{slot}" in line:
                     fn = code.names[f"jump{slot}"]
                     note = f"jump{slot} = {fn.__code__.co_filename if fn else None}"
             rows.append((code.start + i, note, line))
@@ -340,11 +346,18 @@ class _Emitter:
 
     def op_goto_tb(self, slot: int) -> None:
         self.sync()
-        self.line(f"if (to := jump{slot}) is not None: return to")
+        self.line(JUMP.format(slot))
 
     def op_exit_tb(self, slot: int | None) -> None:
         self.sync()
-        self.line(f"return exit_tb({f'{self.number}, {slot}' if slot is not None else '0, 0'})")
+        leave = f"{self.number}, {slot}" if slot is not None else "0, 0"
+        jump, store = self.indent + JUMP.format(slot), f"{self.indent}R[{self.b._pc}] = "
+        if self.lines[-2:-1] == [jump] and self.lines[-1].startswith(store):
+            # goto_tb, a pc, exit_tb: the usual end, and one line is quicker to compile
+            pc = self.lines.pop().removeprefix(store)
+            self.lines[-1] = f"{self.indent}return jump{slot} or exit_tb({leave}, {pc})"
+        else:
+            self.line(f"return exit_tb({leave})")
 
     def op_goto_ptr(self) -> None:
         self.sync()
