@@ -123,7 +123,8 @@ def plot(speeds: Table, costs: Table, about: dict[str, str], path: Path) -> None
         colour = _MARKS[column][0]
         right.barh(places, values, height * 0.9, color=colour, label=column, zorder=3)
         for value, place in zip(values, places, strict=True):
-            right.text(value + 0.05, place, f"{value:.1f}", va="center", fontsize=8)
+            right.text(max(value, 1) + 0.06, place, f"{value:.1f}", va="center", fontsize=8)
+    right.margins(x=0.1)
     right.axvline(1, color="#444444", linewidth=1, zorder=4)
     right.set_yticks(range(len(names)), names)
     right.invert_yaxis()

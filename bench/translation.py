@@ -116,7 +116,7 @@ def translation(repetitions: int, quick: bool) -> Table:
     table.rows.append((f"dearest: {order[-1]}", list(guest[order[-1]])))
     per_line = table.rows[0][1][STAGES.index("compile()")]
     assert per_line is not None
-    table.notes.append(f"{median(insns):.1f} instructions in a block, {median(lines):.1f} lines of "
-                       f"Python for each, {per_line / median(lines):.0f} µs of compile() for a line "
-                       "(medians over the guests)")
+    table.notes.append(f"medians over the guests: {median(insns):.1f} instructions in a block, "
+                       f"{median(lines):.1f} lines of Python for an instruction, "
+                       f"{per_line / median(lines):.0f} µs of compile() for a line")
     return table
