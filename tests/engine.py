@@ -17,10 +17,9 @@ from tcglite.target.decode import decode
 from tcglite.trace import events as ev
 
 RAM = 0x8000_0000
-CLINT, MTIMECMP, MTIME = 0x200_0000, 0x200_4000, 0x200_BFF8
-PLIC, UART, FINISHER = 0xC00_0000, 0x1000_0000, 0x10_0000
+CLINT = 0x200_0000
 HOLE = 0x5_0000  #: nothing is there: access faults
-MSIP, MTIP, MEIP = 1 << 3, 1 << 7, 1 << 11
+MSIP, MTIP = 1 << 3, 1 << 7
 SECONDS = 20  #: a run that takes so long has failed
 
 #: Leaves the machine with exit code 0. Uses t5 and t6.
