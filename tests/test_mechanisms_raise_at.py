@@ -293,10 +293,10 @@ b:      addi    s2, s2, 1
         assert m.cpu["s1"] == 0
 
 
-def test_raise_at_a_number_that_has_passed_acts_at_once() -> None:
+def test_raise_at_the_number_where_the_machine_stands_acts_at_once() -> None:
     m = machine(LOOP)
     run(m, WARM)
-    m.raise_at(5, "msip")
+    m.raise_at(WARM, "msip")
     run(m, ROUND)
     assert taken(m) == [(WARM, m.symbols["a"])]
 
