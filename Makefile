@@ -47,5 +47,8 @@ BENCH ?= --plot bench/modes.png
 bench: $(VENV)/.tcglite-dev
 	$(BIN)/python bench/run.py $(BENCH)
 
+guests: $(VENV)/.tcglite-dev
+	$(BIN)/python data/guests/build.py
+
 clean:
 	rm -rf "$(VENV)" .cache .mypy_cache .ruff_cache .pytest_cache

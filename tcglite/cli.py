@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add = run.add_argument
     add("guest", metavar="GUEST", help="an ELF file, a raw image, or a bundled guest's name")
-    add("--backend", default="auto", metavar="NAME", help="auto, x86_64, python (default: auto)")
+    add("--backend", default="auto", metavar="NAME", help="auto, python (default: auto)")
     add("--max-insns", type=_number, metavar="N", help="stop after exactly N instructions")
     add("--timeout", type=float, metavar="S", help="stop after S seconds")
     add("--icount", type=_icount, metavar="SHIFT|off", help="virtual time: 2**SHIFT ns each insn")
@@ -134,6 +134,10 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--{option} needs a generated device tree, which is not there yet")
     if args.timeline and Path(args.timeline).suffix not in (".png", ".svg"):
         raise UsageError(f"--timeline {args.timeline}: expected a name that ends in .png or .svg")
+    for option in ("timeline", "record"):  # rather now than after a long run
+        path = getattr(args, option)
+        if path and not Path(path).parent.is_dir():
+            raise UsageError(f"--{option} {path}: there is no directory {Path(path).parent}")
     console = sys.stdout.buffer
     show = None if args.json else lambda data: (console.write(data), console.flush())
     machine = Machine(
@@ -161,8 +165,9 @@ def run(args: argparse.Namespace) -> int:
             save_timeline(m.events, args.timeline, title=Path(args.guest).name)
         if args.json:
             print(json.dumps(report(m, result)))
-        elif result.reason not in (StopReason.EXIT, StopReason.PAUSED):
-            print(_summary(result), file=sys.stderr)
+        elif result.reason is not StopReason.EXIT:
+            unfinished = m.console and not m.console.endswith("\n") and sys.stderr.isatty()
+            print("\n" * bool(unfinished) + _summary(result), file=sys.stderr)
         return status(result)
 
 
@@ -180,7 +185,10 @@ def _run(m: Machine, args: argparse.Namespace) -> RunResult:
     if args.replay:
         m.replay(args.replay)
     with Terminal(m, args.stdin, echo=not args.json, silent=bool(args.replay)):
-        result = m.run(max_insns=args.max_insns, timeout=args.timeout)
+        try:
+            result = m.run(max_insns=args.max_insns, timeout=args.timeout)
+        except KeyboardInterrupt:  # the normal end of an endless guest: report it as any other
+            result = m.wait()
     if args.record:
         m.save_recording(args.record)
     return result

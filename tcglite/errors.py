@@ -42,7 +42,7 @@ def named(path: Any) -> str:
 def whole(what: str, value: Any, low: int, high: int | None = None) -> int:
     """``value``, if it is an integer from ``low`` to ``high``; else a UsageError."""
     try:
-        number = operator.index(value)
+        number = low - 1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = low - 1
     if number < low or (high is not None and number > high):

@@ -113,6 +113,8 @@ class Machine:
             raise UsageError(f"trace={shown(trace)} is unknown; expected one of {names}")
         if icount is not None:
             icount = whole("icount", icount, 0, 10)
+        if on_output is not None and not callable(on_output):
+            raise UsageError(f"on_output={shown(on_output)}; expected a function that takes bytes")
         if drive is not None:
             raise UsageError("drive: this machine has no virtio-blk device yet")
         mechanisms = Mechanisms() if mechanisms is None else mechanisms
@@ -245,7 +247,8 @@ class Machine:
     _used = False
 
     def close(self) -> None:
-        """Stop, end the threads, let go of the memory. The machine cannot run again."""
+        """Stop, and end the threads. The machine cannot run again; what it did can be looked at
+        as long as somebody holds it."""
         self._vcpu.close()
         if isinstance(self.clock, HostClock):
             self.clock.close()
@@ -261,7 +264,7 @@ class Machine:
     def set_irq(self, line: str, level: int) -> None:
         """Set a device line: "mtip", "msip", "meip", "uart", "plic:N"."""
         self.board.check_line(line)
-        self._inputs.put("line", line, int(bool(level)))
+        self._inputs.put("line", line, whole("level", level, 0, 1))
 
     def raise_irq(self, line: str) -> None:
         """Set a device line to 1."""
@@ -269,14 +272,19 @@ class Machine:
 
     def raise_at(self, n: int, line: str) -> None:
         """Have ``line`` raised right after instruction number ``n`` since reset, as if another
-        thread did it just then: no block is cut, the next head refuses. Deterministic."""
+        thread did it just then: no block is cut, the next head refuses. Deterministic. While it
+        runs, the hart comes by the loop once to hear of it."""
         if not self._cpu.count:
             raise UsageError("raise_at needs counting; this machine has count=False")
         n = whole("raise_at: instruction number", n, 0)
-        self._check_stopped()
         self.board.check_line(line)
+        now = self._cpu.budget.now()
+        if n < now:
+            raise UsageError(f"raise_at({n}) is past: the machine stands at instruction {now}")
         board = self.board
         self._cpu.budget.raise_at(n, lambda: board.set_irq(line, 1))
+        if self.running:
+            self._cpu.request_exit()
 
     # Recording.
 
@@ -393,7 +401,11 @@ def _images(guest: Any, bios: Any, load: Iterable[tuple[str | Path, int]]) -> li
     images = [read_image(guest, kernel_base)]
     if bios is not None:
         images.append(read_image(bios, RAM_BASE))
-    for path, addr in load:
+    try:
+        pairs = [(path, addr) for path, addr in load]
+    except (TypeError, ValueError):
+        raise UsageError(f"load={shown(load)}; expected (path, address) pairs") from None
+    for path, addr in pairs:
         images.append(read_image(path, whole("load: address", addr, 0)))
     check_overlaps(images)
     return images

@@ -125,6 +125,8 @@ def test_a_stop_that_is_not_the_guests_is_explained_in_one_line(program):
         (["run", "helo"], "unknown guest 'helo'"),
         (["run", "./no/such.elf"], "No such file"),
         (["run", "hello", "--backend", "arm"], "unknown backend 'arm'"),
+        (["run", "hello", "--backend", "x86_64"], "not there yet"),
+        (["run", "hello", "--record", "/no/dir/f", "--icount", "1"], "there is no directory"),
         (["run", "hello", "--irq", "mtip"], "expected LINE@INSN"),
         (["run", "hello", "--irq", "nmi@5"], "'nmi'"),
         (["run", "hello", "--max-insns", "many"], "'many' is not a number"),
@@ -284,4 +286,22 @@ def test_ctrl_c_without_a_terminal():
     assert b"q ends" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.startswith(b"tcglite: interrupted after ")
+
+
+def test_ctrl_c_loses_nothing(tmp_path: Path):
+    """For an endless guest it is the normal end: JSON, recording and picture are still made."""
+    keys, picture = tmp_path / "keys.json", tmp_path / "t.svg"
+    process = subprocess.Popen(
+        [*TCGLITE, "run", "echo", "--icount", "0", "--json", "--record", str(keys),
+         "--timeline", str(picture)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    time.sleep(3)  # there is no sign of life: --json prints nothing before the end
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, b"")
+    assert json.loads(output)["reason"] == "interrupted"
+    assert json.loads(keys.read_text())["inputs"] == []
+    assert picture.stat().st_size > 1000
