@@ -6,7 +6,7 @@ import builtins
 
 import pytest
 
-from tcglite import lab
+from tcglite import guests, lab
 from tcglite.errors import TcgliteError, UsageError
 
 pytest.importorskip("unicorn")
@@ -57,7 +57,30 @@ def test_nothing_compared_is_no_agreement():
     # `timer` reads the clock with its eighth instruction: nothing is left to compare there
     report = check.compare("timer", insns=5, start=8)
     assert not report.ok
-    assert report.line().startswith("✗ nothing was compared")
+    assert report.line().startswith("– nothing to compare")
+
+
+@pytest.mark.parametrize("guest", guests.names())
+@pytest.mark.parametrize("start", [0, None])
+def test_no_guest_raises_a_false_alarm(guest, start):
+    report = check.compare(guest, insns=1000, start=start)
+    line = report.line()
+    assert report.ok or (report.insns == 0 and report.ended), line
+    assert line.startswith("✓" if report.ok else "–")
+    assert ("memory equal" in line) == report.memory
+
+
+def test_memory_is_compared_also_where_it_ends_early(monkeypatch):
+    report = check.compare("fault", insns=500)
+    assert "a trap" in report.ended
+    assert report.memory
+    monkeypatch.setattr(check.Twin, "ram", lambda self, size: bytes(size))
+    assert check.compare("fault", insns=500).difference == "memory is not the same at the end"
+
+
+def test_a_start_beyond_the_end_is_an_error():
+    with pytest.raises(UsageError, match=r"start=1000000: hello stopped after \d+ instructions"):
+        lab.crosscheck("hello", insns=100, start=10**6)
 
 
 def test_bad_numbers_and_a_missing_unicorn_are_one_line(monkeypatch):
