@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 p
             && { echo "$$p"; break; }; done)
 JOBS   ?= 2
 
-.PHONY: help lab test lint notebooks guests bench clean
+.PHONY: help lab test lint notebooks html guests bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,6 +42,11 @@ test: lint
 notebooks: $(VENV)/.tcglite-dev
 	$(BIN)/python teaching/build.py
 
+# Pages for a browser without a kernel, in build/html: each notebook run once, panels as pictures.
+html: $(VENV)/.tcglite-lab
+	$(BIN)/jupyter nbconvert --to html --execute --config tools/nbconvert_config.py \
+	    --output-dir build/html notebooks/*.ipynb
+
 # About a quarter of an hour; BENCH='--quick' or BENCH='loop translation' for less.
 BENCH ?= --plot bench/modes.png
 bench: $(VENV)/.tcglite-dev
@@ -51,4 +56,4 @@ guests: $(VENV)/.tcglite-dev
 	$(BIN)/python data/guests/build.py
 
 clean:
-	rm -rf "$(VENV)" .cache .mypy_cache .ruff_cache .pytest_cache
+	rm -rf "$(VENV)" build/html .cache .mypy_cache .ruff_cache .pytest_cache

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -223,6 +225,19 @@ def test_where_no_kernel_runs_there_is_a_picture_and_a_text(console):
     assert "application/vnd.jupyter.widget-view+json" in shown
 
 
+def test_an_exported_page_shows_the_still_picture(console):
+    exporters = pytest.importorskip("nbconvert.exporters")
+    from nbformat import v4
+    from traitlets.config import PyFileConfigLoader
+    output = v4.new_output("display_data", dict(console("echo", run=False)._repr_mimebundle_()))
+    assert "application/vnd.jupyter.widget-view+json" in output.data
+    notebook = v4.new_notebook(cells=[v4.new_code_cell("console", outputs=[output])])
+    tools = Path(__file__).resolve().parent.parent / "tools"
+    config = PyFileConfigLoader("nbconvert_config.py", path=str(tools)).load_config()
+    page, _ = exporters.HTMLExporter(config=config).from_notebook_node(notebook)
+    assert "A still picture of a live panel" in page
+
+
 def test_snapshots_come_at_most_twenty_times_a_second(console):
     times: list[float] = []
     panel = console("bell")
@@ -299,6 +314,41 @@ def test_a_timeline_wants_events():
         with pytest.raises(UsageError, match="expected"):
             lab.Timeline(wrong)
     assert lab.Timeline([]).drawn.mode == "empty"
+
+
+def test_a_timeline_of_nothing_says_what_to_do(rung):
+    from tcglite import Machine
+    with Machine(lab.bell()) as machine, pytest.raises(UsageError, match="trace='blocks'"):
+        lab.Timeline(machine)
+    for window in ((180, 190), (5000, 6000), (-9, 0)):
+        with pytest.raises(UsageError, match="has instructions 0 to 180"):
+            lab.Timeline(rung, window=window)
+    assert lab.Timeline(rung, window=(170, 999)).drawn.mode != "empty"
+
+
+@pytest.mark.parametrize("window", ["x", (1,), (1, 2, 3), ("a", "b"), 1.5, [1, 2]])
+def test_a_window_is_a_mark_or_a_pair(rung, window):
+    with pytest.raises(UsageError, match="expected None, the number of a mark, or a pair"):
+        lab.Timeline(rung, window=window)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("guest", ["nope", 3])
+def test_a_bad_guest_is_one_error_and_nothing_after_it(guest):
+    with pytest.raises(TcgliteError) as caught:
+        lab.InterruptConsole(guest)
+    assert guest != "nope" or "known: hello" in str(caught.value)
+    del caught
+    gc.collect()
+
+
+def test_foreign_values_are_usage_errors(console):
+    panel = console("echo", run=False)
+    for what, value in ((None, ""), ("uart", 3)):
+        with pytest.raises(UsageError, match="expected texts"):
+            panel.inject(what, value)
+    with pytest.raises(UsageError, match="font scale 'x'"):
+        lab.present("x")
 
 
 def test_a_bet_is_the_same_for_everybody_and_has_a_right_answer():

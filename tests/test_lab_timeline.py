@@ -292,6 +292,7 @@ def test_legend_shows_what_is_asked_for():
         "raised: a device raised its line",
     )
     assert len(legend("all").text) > len(legend().text)
+    assert 'style="max-width:100%;height:auto"' in to_svg(legend())
     with pytest.raises(UsageError, match="no sign 'nope'"):
         legend(["nope"])
 

@@ -92,7 +92,8 @@ class InterruptConsole(widgets.VBox):
 
     def close(self) -> None:
         """As every widget's ``close``; ends the panel too."""
-        self.session.close()
+        if hasattr(self, "session"):    # not so after a bad guest, when ipywidgets cleans up
+            self.session.close()
         super().close()
 
     # -- the view ---------------------------------------------------------------------------

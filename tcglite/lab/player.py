@@ -6,7 +6,7 @@ import re
 from collections import Counter, deque
 from typing import Any
 
-from tcglite.errors import UsageError
+from tcglite.errors import UsageError, shown
 from tcglite.lab.latency import Latencies
 from tcglite.lab.programs import resolve
 from tcglite.lab.snapshot import Recording, View
@@ -58,6 +58,9 @@ class Player:
     @staticmethod
     def check(what: str, value: str = "") -> None:
         """Refuse what ``inject`` could not do."""
+        if not isinstance(what, str) or not isinstance(value, str):
+            raise UsageError(f"inject({shown(what)}, {shown(value)}): expected texts, as in "
+                             "inject('key', 'x')")
         if what == "key" or (what == "uart" and value):
             if not value:
                 raise UsageError("a key press needs the character: inject('key', 'x')")

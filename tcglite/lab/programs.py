@@ -74,6 +74,6 @@ def resolve(guest: Any) -> tuple[str, Any]:
     whatever else ``Machine`` takes."""
     if isinstance(guest, str) and guest == "bell":
         return "bell", bell()
-    if isinstance(guest, str) and guest in guests.names():
-        return guest, guests.load(guest)
+    if isinstance(guest, str):
+        return guest, guests.find(guest)
     return str(getattr(guest, "name", guest)), guest

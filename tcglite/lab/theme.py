@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tcglite.errors import UsageError
+from tcglite.errors import UsageError, shown
 
 FILLS = (
     "#E69F00",  # orange
@@ -33,8 +33,8 @@ _scale = 1.0
 def set_font_scale(scale: float) -> None:
     """Enlarge every picture made from now on (``lab.present()``); 1.0 is normal, 0.5 to 4."""
     global _scale
-    if not 0.5 <= scale <= 4:
-        raise UsageError(f"font scale {scale!r}: expected a number from 0.5 to 4")
+    if not isinstance(scale, int | float) or not 0.5 <= scale <= 4:
+        raise UsageError(f"font scale {shown(scale)}: expected a number from 0.5 to 4")
     _scale = float(scale)
 
 

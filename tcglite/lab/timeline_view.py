@@ -15,7 +15,8 @@ import ipywidgets as widgets
 
 from tcglite.errors import UsageError
 from tcglite.lab.timeline import Layout, Letters, layout, save_timeline, to_html
-from tcglite.trace.events import Event
+from tcglite.machine import Machine
+from tcglite.trace.events import BlockRun, Event
 
 SPANS = (6, 12, 24, 48, 120, 600)       # how many blocks are shown around a mark, at least
 
@@ -31,6 +32,7 @@ class Timeline(widgets.VBox):
 
     def __init__(self, source: Any, *, mark: int | None = None, **options: Any) -> None:
         self._events = _events(source)
+        _check_window(self._events, options.get("window"))
         self._options = options
         self._letters = Letters()
         self._zoom = 1
@@ -109,8 +111,24 @@ def _events(source: Any) -> list[Event]:
     found = getattr(source, "events", source)
     if not isinstance(found, Iterable) or isinstance(found, str | bytes):
         raise UsageError(f"timeline of {source!r}: expected a Machine or its events")
+    if isinstance(source, Machine) and source.recorder.mode is None:
+        raise UsageError("this machine records nothing; expected one made with "
+                         "Machine(…, trace='blocks')")
     events = list(found)
     wrong = next((e for e in events if not isinstance(e, Event)), None)
     if wrong is not None:
         raise UsageError(f"timeline of {wrong!r}: expected events, as m.events gives them")
     return events
+
+
+def _check_window(events: list[Event], window: Any) -> None:
+    """A pair of instructions must lie, at least in part, in what was recorded."""
+    runs = [event for event in events if isinstance(event, BlockRun)]
+    if not runs or not isinstance(window, tuple) or len(window) != 2:
+        return      # nothing to compare with, or layout() says what is wrong
+    first, last = runs[0].insns, (runs[-1].insns or 0) + runs[-1].executed
+    if first is None or not all(isinstance(n, int) for n in window):
+        return
+    if window[0] >= last or first >= window[1] >= window[0]:
+        raise UsageError(f"window={window}: expected a part of the recording, which has "
+                         f"instructions {first} to {last}")

@@ -30,10 +30,12 @@ def to_svg(layout: Layout, look: str | Theme = AUTO) -> str:
     body = "".join(paint.one(p) for shape in layout.shapes for p in draw(shape))
     w, h = _n(layout.width), _n(layout.height)
     label = escape(layout.summary, quote=True)
+    # A legend is read as a whole: it shrinks to the page. A timeline keeps its size and scrolls.
+    fit = "max-width:100%;height:auto" if layout.mode == "legend" else "max-width:none"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{scope[1:]}" viewBox="0 0 {w} {h}" '
         f'width="{w}" height="{h}" role="img" aria-label="{label}" '
-        f'font-family="{escape(FONT)}" style="max-width:none">'
+        f'font-family="{escape(FONT)}" style="{fit}">'
         f"<style>{_style(chosen, scope)}</style>"
         f'<rect width="{w}" height="{h}" {paint.fill("paper")}/>{body}</svg>'
     )

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from tcglite.errors import UsageError
+from tcglite.errors import UsageError, shown
 from tcglite.lab.timeline.metrics import Metrics, text_width
 from tcglite.lab.timeline.story import Gap, Ghost, Part, Point, Run, Story, Visit
 
@@ -89,6 +89,7 @@ def select(story: Story, window: Window, span: int, reach: str = "arc") -> range
     ``reach``: "way", with the whole way of its interrupt; "arc", also until the refused block has
     run; "mark", neither."""
     total = len(story.cells)
+    _check_window(window)
     if window is None or not total:
         return range(total)
     if isinstance(window, tuple):
@@ -109,6 +110,14 @@ def select(story: Story, window: Window, span: int, reach: str = "arc") -> range
     last = min(last + spare - spare // 2, total - 1)
     first = max(min(first - spare // 2, last - span + 1), 0)
     return range(first, min(max(last, first + span - 1), total - 1) + 1)
+
+
+def _check_window(window: Window) -> None:
+    """None, a mark's number, or a pair of instruction numbers; nothing else."""
+    given = window if isinstance(window, tuple) and len(window) == 2 else (window,)
+    if window is not None and not all(isinstance(n, int) for n in given):
+        raise UsageError(f"window={shown(window)}: expected None, the number of a mark, or a pair "
+                         "of instruction numbers such as (94, 142)")
 
 
 def _between(story: Story, start: int, stop: int) -> range:
