@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tcglite import guests
-from tcglite.errors import TcgliteError, UsageError
+from tcglite.errors import TcgliteError, UsageError, whole
 from tcglite.machine import Machine, StopReason
 from tcglite.target.disas import disassemble
 from tcglite.target.names import CSR_NUMBERS, REG_NAMES
@@ -180,8 +180,8 @@ def compare(guest: str, insns: int = 2000, start: int | None = None, every: int 
             backend: str = "auto") -> Report:
     """Run ``guest`` to instruction ``start``, then ``insns`` more beside Unicorn, comparing after
     every ``every`` instructions. ``start`` None: 200, but 0 if the guest is shorter than that."""
-    if min(insns, every) < 1 or (start or 0) < 0:
-        raise UsageError(f"insns={insns}, every={every}, start={start}: expected positive numbers")
+    insns, every = whole("insns", insns, 1), whole("every", every, 1)
+    start = None if start is None else whole("start", start, 0)
     size = 8 << 20
     image = guests.find(guest) if isinstance(guest, str) else guest
     with Machine(image, backend=backend, memory="8M") as machine:
