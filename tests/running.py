@@ -79,9 +79,13 @@ def machine(source: str, check: str = "tb-start", **options: Any) -> Machine:
     return Machine(assemble(source), **options)
 
 
+_before: set[threading.Thread] = set()  # what other tests of this process left behind
+
+
 def ours() -> list[str]:
-    """Threads of machines that are there now."""
-    return [t.name for t in threading.enumerate() if t.name.startswith("tcglite")]
+    """Threads of machines that this test has made and that are there now."""
+    threads = [t for t in threading.enumerate() if t not in _before]
+    return [t.name for t in threads if t.name.startswith("tcglite")]
 
 
 def until(happens: Callable[[], object], what: str) -> None:
@@ -97,6 +101,8 @@ def until(happens: Callable[[], object], what: str) -> None:
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     interval = sys.getswitchinterval()
+    _before.clear()
+    _before.update(threading.enumerate())
     yield
     until(lambda: not ours() or (gc.collect() and not ours()), "threads end")
     assert sys.getswitchinterval() == interval

@@ -212,7 +212,7 @@ def test_what_is_refused_while_it_runs(capsys: pytest.CaptureFixture[str]) -> No
             m.start, m.run, m.reset, lambda: m.cpu.pc, lambda: m.cpu["a0"], lambda: m.cpu.priv,
             lambda: m.cpu.csr["mepc"], lambda: m.cpu.registers, lambda: m.tbs,
             lambda: setattr(m.cpu, "pc", 0), lambda: m.cpu.__setitem__("a0", 1),
-            lambda: setattr(m, "mechanisms", Mechanisms()), lambda: m.raise_at(5, "mtip"),
+            lambda: setattr(m, "mechanisms", Mechanisms()),
             lambda: m.set_log(["exec"], sys.stderr),
         ]  # fmt: skip
         for act in refused:
