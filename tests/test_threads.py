@@ -294,7 +294,7 @@ def test_everybody_at_once(check: str) -> None:
             lambda: m.uart.type("x"), lambda: m.events, lambda: m.insns, lambda: m.running,
             lambda: m.wait(timeout=0.001),
         ]  # fmt: skip
-        for _ in range(80):
+        for _ in range(40):
             try:
                 rng.choice(acts)()
             except StateError:
