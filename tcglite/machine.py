@@ -304,13 +304,17 @@ class Machine:
         return {"icount": self._cpu.icount_shift, "memory": self.memory.ram_size}
 
     def set_log(self, items: Iterable[str], out: TextIO) -> None:
-        """Write a log like QEMU's ``-d items`` to ``out`` from now on."""
+        """Write a log like QEMU's ``-d items`` to ``out`` from now on, instead of the one before;
+        "nochain" switches chaining off for good."""
         chosen = list(items)
         for item in chosen:
             if item not in ITEMS:
                 raise UnknownName(f"unknown log item {item!r}; expected {', '.join(ITEMS)}")
         self._check_stopped()
-        attach_log(self._cpu, LogWriter(chosen, out, symbol_finder(self.symbols)))
+        log, self._log = self._log, LogWriter(chosen, out, symbol_finder(self.symbols))
+        attach_log(self._cpu, self._log, log)
+
+    _log: LogWriter | None = None
 
     # Looking.
 

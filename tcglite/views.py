@@ -221,8 +221,8 @@ def symbol_finder(symbols: dict[str, int]) -> Callable[[int], str]:
     return symbol
 
 
-def attach_log(cpu: CPUState, log: LogWriter) -> None:
-    """Have ``log`` hear of translations, entries, refusals and traps of ``cpu``."""
+def attach_log(cpu: CPUState, log: LogWriter, old: LogWriter | None) -> None:
+    """Have ``log``, and no longer ``old``, hear of translations, entries, refusals and traps."""
 
     def on_exec(what: str, about: Any) -> None:
         if what == "trace":
@@ -233,8 +233,9 @@ def attach_log(cpu: CPUState, log: LogWriter) -> None:
             log.rewound(about)
 
     cpu.on_translate = lambda tb: log.translated(TBView(cpu, tb))
-    if "exec" in log.items:
-        cpu.on_exec = on_exec
+    cpu.on_exec = on_exec if "exec" in log.items else None
+    if old is not None:
+        cpu.recorder.listeners.remove(old.event)
     cpu.recorder.listen(log.event)
     if "nochain" in log.items:
         cpu.set_mechanisms(dataclasses.replace(cpu.mechanisms, chain=False))
