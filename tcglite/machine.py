@@ -19,7 +19,7 @@ from .accel.cpu import CPUState, Stats
 from .accel.mechanisms import Mechanisms
 from .accel.memory import RAM_BASE, AddressSpace
 from .accel.replay import Inputs
-from .accel.vcpu import VCPU, Outcome
+from .accel.vcpu import VCPU, Run
 from .errors import StateError, UnknownName, UsageError, seconds, shown, whole
 from .hw.board import VirtBoard
 from .hw.clock import HostClock, ICountClock
@@ -142,11 +142,9 @@ class Machine:
             cpu.budget.deadline = lambda: _deadline_insns(virtual)
             virtual.on_rearm = lambda: _deadline_moved(cpu)
         symbols = self._images[0].symbols
-        exit_code: list[int | None] = [None]
-        self._exit = exit_code  # shared with the board's callback, which must not hold self
         self.board = VirtBoard(
             self.memory, self.clock, self._lock, cpu.update_mip,
-            lambda reason, code: _on_exit(cpu, exit_code, reason, code),
+            lambda reason, code: _on_exit(cpu, reason, code),
             lambda line, level: cpu.emit(ev.LineRaised, line=line, level=level),
             _guarded(cpu, on_output), symbols.get("tohost"), symbols.get("fromhost"),
         )  # fmt: skip
@@ -175,28 +173,32 @@ class Machine:
         """Run until something stops the machine, at most ``max_insns`` instructions (exactly) and
         ``timeout`` seconds. Ctrl-C ends it, with the machine intact."""
         timeout = seconds("timeout", timeout)
+        run = None
         try:
-            self.start(max_insns)
-            if not self._vcpu.wait(timeout):
-                self._cpu.stop("timeout")
-            return self.wait()
+            run = self._start(max_insns)
+            if not self._vcpu.wait(run, timeout):
+                self._vcpu.stop("timeout", run)
+            return self._result(run)
         except KeyboardInterrupt:
-            self._cpu.stop("interrupted")
-            self._vcpu.wait()
+            run = run or self._vcpu.last
+            self._vcpu.stop("interrupted", run)
+            self._vcpu.wait(run)
             raise
 
     def start(self, max_insns: int | None = None) -> None:
         """Let it run in the background; ``pause`` stops it, ``wait`` waits for its end."""
+        self._start(max_insns)
+
+    def _start(self, max_insns: int | None) -> Run:
         if max_insns is not None:
             if not self._cpu.count:
                 raise UsageError("max_insns needs counting; this machine has count=False")
             max_insns = whole("max_insns", max_insns, 0)
-        self._vcpu.start(max_insns)
+        return self._vcpu.start(max_insns)
 
     def pause(self) -> RunResult:
         """Stop it where it is; time stands still till the next start."""
-        self._cpu.stop("paused")
-        return self.wait()
+        return self._result(self._vcpu.stop("paused"))
 
     def quit(self) -> None:
         """Ask a run to end, without waiting: for who may not wait, like a key press."""
@@ -208,17 +210,20 @@ class Machine:
 
     def wait(self, timeout: float | None = None) -> RunResult:
         """Wait for the end of a background run; StateError if that takes longer."""
-        if not self._vcpu.wait(seconds("timeout", timeout)):
+        run = self._vcpu.last
+        if not self._vcpu.wait(run, seconds("timeout", timeout)):
             raise StateError(f"the machine is still running after {timeout:g} s")
-        if self._cpu.error is not None:
-            error, self._cpu.error = self._cpu.error, None
+        return self._result(run)
+
+    def _result(self, run: Run) -> RunResult:
+        """What came of a run, when it has ended; what a callback raised, comes out here once."""
+        self._vcpu.wait(run)
+        if run.error is not None:
+            error, run.error = run.error, None
             raise error
-        outcome = self._vcpu.outcome or Outcome("paused", "", 0, 0.0)
-        reason = StopReason(outcome.reason)
         return RunResult(
-            reason, outcome.insns, self._exit[0] if reason is StopReason.EXIT else None,
-            self._cpu.env.pc, outcome.seconds, outcome.detail,
-        )  # fmt: skip
+            StopReason(run.reason), run.insns, run.exit_code, run.pc, run.seconds, run.detail
+        )
 
     @property
     def running(self) -> bool:
@@ -446,11 +451,11 @@ def _guarded(
     return output
 
 
-def _on_exit(cpu: CPUState, exit_code: list[int | None], reason: str, code: int) -> None:
+def _on_exit(cpu: CPUState, reason: str, code: int) -> None:
     """The guest ends its run, the lock is held. It does so only once: this goes before a pause or
     a timeout that has been asked for in the meantime."""
     if cpu.stop_reason not in ("exit", "reset"):
-        cpu.stop_reason, exit_code[0] = None, code
+        cpu.stop_reason, cpu.exit_code = None, code
         cpu.stop(reason)
 
 

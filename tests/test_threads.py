@@ -302,7 +302,7 @@ def test_everybody_at_once(check: str) -> None:
             except BaseException as error:
                 failed.append(error)
 
-    with machine(SERVER, check, trace="blocks") as m:
+    with machine(SERVER, check, trace="events") as m:
         threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
         for thread in threads:
             thread.start()
@@ -312,6 +312,20 @@ def test_everybody_at_once(check: str) -> None:
         assert not failed
         m.pause()
         assert m.run(max_insns=20, timeout=SECONDS).insns == 20
+
+
+def test_a_run_is_waited_for_and_stopped_by_itself() -> None:
+    """Not the next one, which somebody else may have started in the meantime."""
+    with machine(SPIN) as m:
+        first = m._vcpu.start(50)
+        assert m.wait(timeout=SECONDS).insns == 50
+        m.start()
+        assert m._result(first).insns == 50
+        m._vcpu.stop("timeout", first)
+        threading.Event().wait(0.05)
+        assert m.running
+        assert m.pause().reason is StopReason.PAUSED
+        assert m._result(first).reason is StopReason.MAX_INSNS
 
 
 def test_closing_under_everybodys_hands() -> None:

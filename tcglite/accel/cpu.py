@@ -106,6 +106,7 @@ class CPUState:
         self.one_shot: TranslationBlock | None = None
         self.stop_reason: str | None = None
         self.stop_detail = ""
+        self.exit_code: int | None = None  # the guest's own
         self.error: BaseException | None = None  # what ended the run, for whoever waits
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # QEMU: halt_cond
         self.rdtime: Callable[[], int] = lambda: 0

@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..errors import StateError
@@ -38,14 +38,20 @@ class Clock(Protocol):
     def run_due(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended: the reason's name, one line of detail, instructions run, seconds."""
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run, and how it ended: the reason's name, one line of detail, instructions, seconds,
+    where the hart stood, what a callback raised. ``done`` is held as long as it lasts."""
 
-    reason: str
-    detail: str
-    insns: int | None
-    seconds: float
+    done: threading.Lock = field(default_factory=threading.Lock)
+    ended: bool = False
+    reason: str = "paused"
+    detail: str = ""
+    insns: int | None = 0
+    seconds: float = 0.0
+    pc: int = target.RESET_PC
+    exit_code: int | None = None
+    error: BaseException | None = None
 
 
 class VCPU:
@@ -68,23 +74,27 @@ class VCPU:
         self.inputs = inputs
         self.may_wake: Callable[[], bool] = lambda: True
         self.watchdog = watchdog
-        self.running = False
-        self.outcome: Outcome | None = None
+        self.last = Run(ended=True)  # the run that is under way, or was the last one
         self._clock_start, self._clock_stop, self._warp = clock_start, clock_stop, warp
         # Ctrl-C may come anywhere in the main thread, and could leave an Event or a Condition
         # locked for ever; so both sides meet at locks and queues, which are written in C.
-        self._jobs: queue.SimpleQueue[threading.Lock | None] = queue.SimpleQueue()
-        self._done = threading.Lock()  # of the last run; held until that has ended
+        self._jobs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._runner = 0  # ident of the thread that runs, or ran, the hart
         self._closed = False
-        self._gate = threading.Lock()  # start against close
+        self._gate = threading.Lock()  # start against stop and close
         _all.add(self)
 
     # From outside.
 
-    def start(self, max_insns: int | None) -> None:
+    @property
+    def running(self) -> bool:
+        """Is a run under way?"""
+        return not self.last.ended
+
+    def start(self, max_insns: int | None) -> Run:
         """Let the hart run; ``max_insns`` is relative to now."""
+        self._check_outside()
         with self._gate:
             if self._closed:
                 raise StateError("this machine is closed")
@@ -97,39 +107,45 @@ class VCPU:
             cpu = self.cpu
             cpu.stop_reason, cpu.stop_detail, cpu.error = None, "", None
             cpu.budget.stop_at = None if max_insns is None else cpu.budget.now() + max_insns
-            self.outcome = None
-            self._done = done = threading.Lock()
-            done.acquire()
-            self.running = True
-            self._jobs.put(done)
+            run = Run()
+            run.done.acquire()
+            self.last = run
+            self._jobs.put(run)
+            return run
+
+    def stop(self, reason: str, run: Run | None = None) -> Run:
+        """Ask the run that is under way (where given: if it is ``run``) to end; the last run."""
+        self._check_outside()
+        with self._gate:
+            if self.running and (run is None or run is self.last):
+                self.cpu.stop(reason)
+            return self.last
 
     def check_stopped(self) -> None:
         """StateError while a run is under way."""
         if self.running:
             raise StateError("the machine is running; pause() it first")
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the run has ended; False if ``timeout`` seconds were not enough. Waits in
+    def wait(self, run: Run, timeout: float | None = None) -> bool:
+        """Wait until ``run`` has ended; False if ``timeout`` seconds were not enough. Waits in
         slices, so that Ctrl-C is heard on every system."""
         self._check_outside()
         end = None if timeout is None else time.monotonic() + timeout
-        done = self._done
-        while self.running and self._done is done:
+        while not run.ended:
             left = 0.05 if end is None else min(0.05, end - time.monotonic())
             if left <= 0:
                 return False
-            if done.acquire(timeout=left):
-                done.release()
-                break
+            if run.done.acquire(timeout=left):
+                run.done.release()
         return True
 
     def close(self) -> None:
         """Stop, and end the thread; harmless the second time."""
+        self._check_outside()
         with self._gate:
             self._closed = True
             self._jobs.put(None)
         self.cpu.stop("paused")
-        self._check_outside()
         if self._thread is not None:
             self._thread.join()
 
@@ -151,14 +167,15 @@ class VCPU:
     # In the thread.
 
     def _main(self) -> None:
-        while (done := self._jobs.get()) is not None:
+        while (run := self._jobs.get()) is not None:
             if not self._closed:
-                self._run()
-            self.running = False
-            done.release()
+                self._run(run)
+            run.ended = True
+            run.done.release()
+            del run
         self._jobs.put(None)  # for a second thread, if Ctrl-C came when the first one started
 
-    def _run(self) -> None:
+    def _run(self, run: Run) -> None:
         cpu = self.cpu
         self._runner = threading.get_ident()
         began, first = time.perf_counter(), cpu.insns_now()
@@ -181,12 +198,10 @@ class VCPU:
             ended.set()
             last = cpu.insns_now()
             assert cpu.stop_reason is not None
-            self.outcome = Outcome(
-                cpu.stop_reason,
-                cpu.stop_detail,
-                None if last is None or first is None else last - first,
-                time.perf_counter() - began,
-            )
+            run.reason, run.detail, run.error = cpu.stop_reason, cpu.stop_detail, cpu.error
+            run.insns = None if last is None or first is None else last - first
+            run.seconds, run.pc = time.perf_counter() - began, cpu.env.pc
+            run.exit_code = cpu.exit_code if run.reason == "exit" else None
 
     def _loop(self) -> None:
         cpu, budget = self.cpu, self.cpu.budget
@@ -281,7 +296,7 @@ def _close_all() -> None:
 def _after_fork() -> None:
     """Threads do not survive a fork: in the child, all machines are closed."""
     for vcpu in list(_all):
-        vcpu._closed, vcpu._thread, vcpu.running = True, None, False
+        vcpu._closed, vcpu._thread, vcpu.last.ended = True, None, True
     _all.clear()
 
 
