@@ -222,7 +222,7 @@ USER = [
     li t1, 0xbff8
     add t1, t1, t0
     ld t1, 0(t1)
-    li t2, 500000
+    li t2, 2000000
     add t1, t1, t2
     li t2, 0x4000
     add t0, t0, t2
