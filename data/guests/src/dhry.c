@@ -66,7 +66,7 @@ __attribute__((noinline)) static u64 share(u64 total, u64 parts)
 
 int main(void)
 {
-    const int rounds = SCALE * 100;
+    const int rounds = SCALE * 100 * (int)repeat;
     int stored = 0;
     int total = 0;
     u64 colours[COLOURS] = {0, 0, 0};

@@ -42,7 +42,10 @@ int main(void)
             b[i][j] = next_random(&state);
         }
     }
-    multiply();
+    const u32 rounds = repeat;
+    for (u32 round = 0; round < rounds; round++) {
+        multiply();
+    }
     int good = 1;
     u64 trace = 0;
     for (int i = 0; i < SCALE; i++) {

@@ -40,11 +40,15 @@ int main(void)
     u32 state = 1;
     u64 before = 0;
     u64 after = 0;
-    for (u32 i = 0; i < count; i++) {
-        numbers[i] = next_random(&state);
-        before += numbers[i];
+    const u32 rounds = repeat;
+    for (u32 round = 0; round < rounds; round++) {
+        before = 0;
+        for (u32 i = 0; i < count; i++) {
+            numbers[i] = next_random(&state);
+            before += numbers[i];
+        }
+        sort(numbers, numbers + count - 1);
     }
-    sort(numbers, numbers + count - 1);
     int good = 1;
     for (u32 i = 0; i < count; i++) {
         after += numbers[i];

@@ -16,10 +16,13 @@ int main(void)
     for (int i = 0; i < SCALE; i++) {
         limit *= 10;
     }
-    for (u32 i = 2; i * i < limit; i++) {
-        if (!composite[i]) {
-            for (u32 multiple = i * i; multiple < limit; multiple += i) {
-                composite[multiple] = 1;
+    const u32 rounds = repeat;
+    for (u32 round = 0; round < rounds; round++) {
+        for (u32 i = 2; i * i < limit; i++) {
+            if (!composite[i]) {
+                for (u32 multiple = i * i; multiple < limit; multiple += i) {
+                    composite[multiple] = 1;
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 #include "lib.h"
 
+volatile u32 repeat = 1;
+
 static volatile u8 *const uart = (volatile u8 *)0x10000000;
 static volatile u32 *const finisher = (volatile u32 *)0x100000;
 

@@ -17,4 +17,7 @@ void *memcpy(void *to, const void *from, u64 size);
 void *memset(void *to, int byte, u64 size);
 int strcmp(const char *left, const char *right);
 
+extern volatile u32 repeat;               /* how often to do the work: 1, unless a benchmark has written
+                                             another number into its copy of the ELF file */
+
 #endif
