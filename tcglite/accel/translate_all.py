@@ -29,7 +29,15 @@ def tb_gen_code(cpu: CPUState, pc: int, flags: int, cflags: int) -> TranslationB
         cflags = cf_with_count(cflags, 1)  # device contents may change: one instruction, once
     if ctx.backend.used >= ctx.backend.capacity:
         ctx.flush("code buffer full")
-    t = translate(cpu.fetch, pc, flags, cflags)
+    memory = cpu.memory
+    ram, base, last = memory.ram, memory.ram_base, memory.ram_size - 2
+
+    def fetch(addr: int) -> int:
+        """16 bits of code: from RAM at once, from elsewhere in the way that may fault."""
+        offset = addr - base
+        return ram[offset] | ram[offset + 1] << 8 if 0 <= offset <= last else cpu.fetch(addr)
+
+    t = translate(fetch, pc, flags, cflags)
     ctx.made += 1
     full = cf_count(cflags) == cpu.mechanisms.max_block_insns
     tb = TranslationBlock(
@@ -65,30 +73,17 @@ def retranslate(tb: TranslationBlock) -> Translation:
     return translate(fetch, tb.pc, tb.flags, cf_with_count(tb.cflags & ~CF_INVALID, tb.icount))
 
 
-def _sleb128(value: int) -> bytes:
-    out = bytearray()
-    while True:
-        byte = value & 0x7F
-        value >>= 7
-        if value == -(byte >> 6):  # the rest is only copies of this byte's sign bit
-            out.append(byte)
-            return bytes(out)
-        out.append(byte | 0x80)
-
-
 def encode_search(pc: int, words: list[list[int]], ends: list[int]) -> bytes:
     """Search data of a block (QEMU: encode_search); the first row is relative to (pc, 0, 0, 0)."""
     out = bytearray()
-    last = [pc, 0, 0, 0]
-    for row, end in zip(words, ends, strict=True):
-        now = [*row, end]
-        for a, b in zip(now, last, strict=True):
-            delta = a - b
-            if -64 <= delta < 64:
-                out.append(delta & 0x7F)
-            else:
-                out += _sleb128(delta)
-        last = now
+    bits = word2 = end = 0
+    for (next_pc, next_bits, next_word2), next_end in zip(words, ends, strict=True):
+        for delta in (next_pc - pc, next_bits - bits, next_word2 - word2, next_end - end):
+            while delta + 64 >> 7:  # signed LEB128: seven bits in each byte, low ones first
+                out.append(delta & 0x7F | 0x80)
+                delta >>= 7
+            out.append(delta & 0x7F)
+        pc, bits, word2, end = next_pc, next_bits, next_word2, next_end
     return bytes(out)
 
 

@@ -26,7 +26,7 @@ class Insn:
     pred << 4 | succ. The number of a csrr*i is in `rs1`.
     """
 
-    __slots__ = ("row", "name", "family", "arg", "flags", "bits", "length", *_FIELDS)
+    __slots__ = ("arg", "bits", "row", *_FIELDS)
     rd: int
     rs1: int
     rs2: int
@@ -40,16 +40,28 @@ class Insn:
     def __init__(self, row: Row, bits: int, values: list[int]) -> None:
         """`values` are those of the fields, in the order of `_FIELDS`."""
         self.row = row
-        self.name = (row.base or row).name
-        self.family = row.family
         self.arg: Any = row.arg  # str or a tuple of str, as the family wants it
-        self.flags = row.flags
         self.bits = bits
-        self.length = row.length
         (
             self.rd, self.rs1, self.rs2, self.rs3, self.imm,
             self.csr, self.rm, self.aq, self.rl,
         ) = values  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        return (self.row.base or self.row).name
+
+    @property
+    def family(self) -> str:
+        return self.row.family
+
+    @property
+    def flags(self) -> int:
+        return self.row.flags
+
+    @property
+    def length(self) -> int:
+        return self.row.length
 
     def __repr__(self) -> str:
         return f"<Insn {self.row.name} {self.bits:#0{2 + 2 * self.length}x}>"
@@ -75,8 +87,8 @@ class _Plan:
         fields = {field.name: field for field in row.fields}
         self.start = [0] * len(_FIELDS)
         """Values before the instruction is looked at: the constants of an expansion."""
-        self.simple: list[tuple[int, int, int, int]] = []
-        """(index in _FIELDS, right shift, mask, bias) of unsigned fields in one run."""
+        self.simple: list[tuple[int, int, int, int, int]] = []
+        """(index in _FIELDS, right shift, mask, sign, what to add) of fields in one run."""
         self.scattered: list[tuple[int, Field]] = []
         place: dict[str, int] = {}
         for name, source in sources:
@@ -87,8 +99,8 @@ class _Plan:
             field = fields[source]
             place[source] = index
             right, mask, left = field.runs[0]
-            if len(field.runs) == 1 and not field.sign and not left:
-                self.simple.append((index, right, mask, field.bias))
+            if len(field.runs) == 1 and not left:
+                self.simple.append((index, right, mask, field.sign, field.bias - field.sign))
             else:
                 self.scattered.append((index, field))
         self.where = [(place[name], value) for name, value in row.where]
@@ -123,8 +135,8 @@ def _decode(bits: int) -> Insn | None:
     for plan in plans:
         if bits & plan.mask == plan.value:
             values = plan.start.copy()
-            for index, right, mask, bias in plan.simple:
-                values[index] = (bits >> right & mask) + bias
+            for index, right, mask, sign, add in plan.simple:
+                values[index] = (bits >> right & mask ^ sign) + add
             for index, field in plan.scattered:
                 values[index] = field.extract(bits)
             for index, refused in plan.where:

@@ -27,11 +27,14 @@ from ..tcg.cflags import (
     cf_trace,
 )
 from ..tcg.env import PAGE_MASK, PAGE_SIZE
-from ..tcg.ir import Builder, Temp
+from ..tcg.ir import Builder, Op, Temp
+from ..tcg.ops import OPS
 from .cpu import FLAGS_FS_SHIFT, FLAGS_MMU_SHIFT, FLAGS_PRIV, OFFSET_BINS, PC, X
 from .decode import Insn, decode, insn_length
 from .helper import RAISE_EXCEPTION
 from .trap import ILLEGAL_INST, UW2_ALWAYS_STORE_AMO
+
+_INSN_START = OPS["insn_start"]
 
 NEXT, NORETURN, TOO_MANY = range(3)  #: what comes after an instruction (QEMU: DISAS_*)
 
@@ -176,38 +179,32 @@ def translate(fetch: Callable[[int], int], pc: int, flags: int, cflags: int) -> 
     head = b.emit("exit_check", 0, check in (CHECK_HEAD, CHECK_INSN), None)
     if cf_trace(cflags) != TRACE_OFF:
         b.emit("trace_tb", cf_trace(cflags))
+    # As QEMU 7.2: nothing but a block's first instruction takes the last two bytes of a page,
+    # whatever its length (later versions look).
+    page_end = (pc & PAGE_MASK) + PAGE_SIZE - 2
+    ops, rows = b.ops, ctx.words
     code = bytearray()
     while True:
-        ctx.pc = ctx.next
-        bits = fetch(ctx.pc)
+        pc = ctx.pc = ctx.next
+        bits = fetch(pc)
         length = insn_length(bits)
         if length == 4:
-            bits |= fetch(ctx.pc + 2) << 16
-        if check == CHECK_INSN and ctx.words:
-            b.emit("exit_check", int(count), True, ctx.pc)
-        words = [ctx.pc, bits, 0]
-        ctx.words.append(words)
-        start = b.emit("insn_start", *words)
-        ctx.next = ctx.pc + length
+            bits |= fetch(pc + 2) << 16
+        if check == CHECK_INSN and rows:
+            b.emit("exit_check", int(count), True, pc)
+        words = [pc, bits, 0]  # a family may change them, and thus the op's arguments
+        rows.append(words)
+        ops.append(Op(_INSN_START, words, 0, 0))
+        ctx.next = pc + length
         code += bits.to_bytes(length, "little")
         insn = decode(bits)
-        if insn is None or FAMILIES[insn.family](ctx, insn) is False:
+        if insn is None or FAMILIES[insn.row.family](ctx, insn) is False:
             ctx.illegal()
-        start.args[2] = words[2]
         if ctx.state != NEXT:
             break
-        if len(ctx.words) >= limit or len(b.ops) >= MAX_OPS or _page_ends(ctx):
+        if ctx.next >= page_end or len(rows) >= limit or len(ops) >= MAX_OPS:
             ctx.goto_tb(0, ctx.next)
             break
-    icount = len(ctx.words)
+    icount = len(rows)
     head.args[0] = (1 if check == CHECK_INSN else icount) if count else 0
-    return Translation(b, icount, bytes(code), ctx.indirect, ctx.words)
-
-
-def _page_ends(ctx: DisasContext) -> bool:
-    """Must the block end before ``ctx.next``, because that lies on, or may reach into, the next
-    page? As QEMU 7.2: nothing but a block's first instruction takes the last two bytes of a page,
-    whatever its length (later versions look)."""
-    if (ctx.next ^ ctx.pc_first) & PAGE_MASK:
-        return True
-    return ctx.next & (PAGE_SIZE - 1) > PAGE_SIZE - 4
+    return Translation(b, icount, bytes(code), ctx.indirect, rows)

@@ -11,6 +11,10 @@ from .ops import OPS, M, OpDef
 GLOBAL, CONST, TB = range(3)  #: kinds of temp, after QEMU's TCGTempKind
 
 
+#: Each op's row, its numbers of outputs and inputs, and the places of its inputs.
+_ROWS = {n: (r, r.outs, r.ins, range(r.outs, r.outs + r.ins)) for n, r in OPS.items()}
+
+
 class Temp:
     """A value of 64 bits: a guest register in memory, a constant, or a temporary of one block."""
 
@@ -99,11 +103,12 @@ class Builder:
 
     def emit(self, name: str, *args: Any) -> Op:
         """Append op ``name``; integers in temp positions become constants."""
-        row = OPS[name]
-        n = row.outs + row.ins
-        full = [self.const(a) if a.__class__ is int else a for a in args[:n]]
-        full.extend(args[n:])
-        op = Op(row, full, row.outs, row.ins)
+        row, outs, ins, places = _ROWS[name]
+        full = list(args)
+        for i in places:
+            if full[i].__class__ is int:
+                full[i] = self.const(full[i])
+        op = Op(row, full, outs, ins)
         self.ops.append(op)
         return op
 
