@@ -47,10 +47,13 @@ html: $(VENV)/.tcglite-lab
 	$(BIN)/jupyter nbconvert --to html --execute --config tools/nbconvert_config.py \
 	    --output-dir build/html notebooks/*.ipynb
 
-# About a quarter of an hour; BENCH='--quick' or BENCH='loop translation' for less.
-BENCH ?= --plot bench/modes.png
+# About half an hour; BENCH='--quick' or BENCH='loop translation' for less of the first part, and
+# COMPARE='crc --repeat 1' for less of the second.
+BENCH   ?=
+COMPARE ?= --plot bench/modes.png
 bench: $(VENV)/.tcglite-dev
 	$(BIN)/python bench/run.py $(BENCH)
+	$(BIN)/tcglite bench $(COMPARE)
 
 guests: $(VENV)/.tcglite-dev
 	$(BIN)/python data/guests/build.py

@@ -1,51 +1,25 @@
-"""One guest on one engine: million guest instructions per CPU second.
+"""One guest on one engine, in this process: million guest instructions per CPU second.
 
-All engines are in their plainest fast setting; what each is spared or cannot do is said at its
+Engines are in their plainest fast setting; what one is spared or cannot do is said at its
 function. An engine that is not installed gives None.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import re
-import shutil
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from measure import cpu_seconds, guarded
-
 from tcglite import Machine, Mechanisms, guests
+from tcglite.bench.measure import cpu_seconds
+from tcglite.hw.loader import read_image
 
 RAM_BASE = 0x8000_0000
 FINISHER, UART, LSR = 0x10_0000, 0x1000_0000, 5
-LIMIT = 60  #: seconds that one QEMU run may take
+LIMIT = 60  #: seconds that one run may take
 
 NOCHAIN = Mechanisms(chain=False, goto_ptr=False)
-#: tcglite's modes that have a counterpart in QEMU, and one between them.
-TCGLITE_MODES: dict[str, dict[str, Any]] = {
-    "chained": {},
-    "icount": {"icount": 0},
-    "no goto_tb": {"mechanisms": Mechanisms(chain=False)},
-    "nochain": {"mechanisms": NOCHAIN},
-}
-QEMU_MODES = {
-    "chained": [],
-    "icount": ["-icount", "shift=0,sleep=off"],
-    "nochain": ["-d", "nochain", "-D", "/dev/null"],
-}
-
-
-def version(package: str) -> str | None:
-    """The version of an installed package."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 # tcglite
 
 
@@ -139,7 +113,7 @@ def tinyrv(guest: str, insns: int | None = None) -> float | None:
                 self.done = True
 
     machine = Simulator(xlen=64, trap_misaligned=False)
-    for address, data in segments(guests.load(guest)):
+    for address, data, _ in read_image(guests.load(guest), RAM_BASE).segments:
         machine.copy_in(address, data)
     machine.copy_in(UART + LSR, b"\x60")
     machine.pc = RAM_BASE
@@ -152,82 +126,3 @@ def tinyrv(guest: str, insns: int | None = None) -> float | None:
 
     seconds = cpu_seconds(run)
     return machine.cycle / seconds / 1e6
-
-
-# Unicorn
-
-
-def unicorn(elf: Path, insns: int) -> float | None:
-    """The whole guest in one call, without hooks. It has no devices: the UART is plain memory with
-    the status byte set, and the store to the finisher, which is not mapped, ends the run."""
-    try:
-        import unicorn as package
-        from unicorn.riscv_const import UC_RISCV_REG_PC
-    except ImportError:
-        return None
-    machine = package.Uc(package.UC_ARCH_RISCV, package.UC_MODE_RISCV64)
-    machine.mem_map(RAM_BASE, 128 << 20)
-    machine.mem_map(UART, 0x1000)
-    machine.mem_write(UART + LSR, b"\x60")
-    for address, data in segments(elf):
-        machine.mem_write(address, data)
-    ended: list[Exception] = []
-
-    def run() -> None:
-        try:
-            machine.emu_start(RAM_BASE, 0)
-        except package.UcError as error:
-            ended.append(error)
-
-    seconds = cpu_seconds(run)
-    where = machine.reg_read(UC_RISCV_REG_PC)
-    if not ended or getattr(ended[0], "errno", None) != package.UC_ERR_WRITE_UNMAPPED:
-        raise RuntimeError(f"Unicorn did not reach the end of {elf.name}: {ended}, pc {where:#x}")
-    return insns / seconds / 1e6
-
-
-# QEMU
-
-_QEMU = ["-M", "virt", "-m", "128M", "-bios", "none", "-display", "none", "-monitor", "none",
-         "-serial", "stdio", "-no-reboot"]
-
-
-@cache
-def qemu_path() -> str | None:
-    """Where QEMU is."""
-    return shutil.which("qemu-system-riscv64")
-
-
-def qemu_version() -> str | None:
-    """QEMU's version."""
-    path = qemu_path()
-    if path is None:
-        return None
-    found = re.search(r"version ([\d.]+)", guarded([path, "--version"], 10).output)
-    return found[1] if found else "unknown"
-
-
-def qemu_run(elf: Path, mode: str) -> tuple[float, str]:
-    """CPU seconds of a whole QEMU process, its start included, and what the guest printed."""
-    path = qemu_path()
-    assert path is not None
-    ended = guarded([path, *_QEMU, *QEMU_MODES[mode], "-kernel", str(elf)], LIMIT)
-    if ended.status:
-        raise RuntimeError(f"QEMU, {mode}, {elf.name}: status {ended.status}\n{ended.output}")
-    return ended.cpu, ended.output
-
-
-def qemu_insns(elf: Path) -> int:
-    """How many instructions the scaled guest takes: it says so itself, under icount."""
-    found = re.search(r"instructions (\d+)", qemu_run(elf, "icount")[1])
-    assert found is not None
-    return int(found[1])
-
-
-def segments(elf: Path) -> list[tuple[int, bytes]]:
-    """What the ELF puts into memory: (address, bytes)."""
-    from elftools.elf.elffile import ELFFile
-
-    with elf.open("rb") as file:
-        return [(s["p_paddr"], s.data()) for s in ELFFile(file).iter_segments()
-                if s["p_type"] == "PT_LOAD" and s["p_filesz"]]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from statistics import median
 
-from parts import Table
-
 from tcglite import Machine, Mechanisms
 from tcglite.accel.mechanisms import IRQ_CHECKS
+from tcglite.bench.table import Table
 from tcglite.target.asm import assemble
 from tcglite.trace import events as ev
 

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 from typing import Any
 
 import engines
-import workloads
-from measure import Series, cpu_seconds, guarded, interleave, python
 
 from tcglite import Machine, Mechanisms, guests
 from tcglite.accel.mechanisms import IRQ_CHECKS
+from tcglite.bench.measure import Series, child, cpu_seconds, interleave, python
+from tcglite.bench.table import Table
+from tcglite.bench.workloads import NAMES
 
-Number = float | None
-
-
-@dataclass
-class Table:
-    """``rows``: (label, one number for each of the ``columns``); None: not measured."""
-
-    title: str
-    columns: list[str]
-    rows: list[tuple[str, list[Number]]] = field(default_factory=list)
-    decimals: int = 2
-    notes: list[str] = field(default_factory=list)
-
-    def value(self, label: str, column: str) -> Number:
-        """One number."""
-        numbers = dict(self.rows)[label]
-        return numbers[self.columns.index(column)]
+NOCHAIN = Mechanisms(chain=False, goto_ptr=False)
 
 
 def loop(repetitions: int, quick: bool) -> Table:
@@ -57,54 +40,19 @@ def loop(repetitions: int, quick: bool) -> Table:
     return table
 
 
-def modes(repetitions: int, quick: bool) -> list[Table]:
-    """Six workloads on four engines: speeds, and what each mode costs."""
-    names = workloads.NAMES[:2] if quick else workloads.NAMES
-    with_qemu = workloads.can_scale() and engines.qemu_path() is not None
-    speeds = Table("Workloads, million guest instructions per CPU second",
-                   [*(f"tcglite {m}" for m in engines.TCGLITE_MODES), "tinyrv", "Unicorn",
-                    *(f"QEMU {m}" for m in engines.QEMU_MODES)], decimals=1)
-    columns = [f"{engine} {mode}" for engine in ("tcglite", "QEMU")
-               for mode in ("icount", "nochain")]
-    costs = Table("What a mode costs: time relative to the same engine chained",
-                  [*columns, "tcglite : tinyrv", "QEMU : tcglite", "QEMU : Unicorn"])
-    for name in names:
-        series = _one_workload(name, repetitions, quick, with_qemu)
-        speeds.rows.append((name, [series.median(c) for c in speeds.columns]))
-        ratios = [series.ratio(f"{c.split()[0]} chained", c) for c in columns]
-        ratios += [series.ratio("tcglite chained", "tinyrv"),
-                   series.ratio("QEMU chained", "tcglite chained"),
-                   series.ratio("QEMU chained", "Unicorn")]
-        costs.rows.append((name, ratios))
-    speeds.notes.append("tcglite and tinyrv run the committed ELF to its end (1.3 to 2.2 million "
-                        "instructions; tcglite: translation included)")
-    if with_qemu:
-        speeds.notes.append("QEMU and Unicorn run the same source with a larger SCALE (10 to 280 "
-                            "million instructions); QEMU's start, measured with hello, is "
-                            "subtracted")
-    else:
-        speeds.notes.append("QEMU and Unicorn need qemu-system-riscv64 and the extra 'guests'")
-    return [speeds, costs]
-
-
-def _one_workload(name: str, repetitions: int, quick: bool, with_qemu: bool) -> Series:
-    contenders: dict[str, Callable[[], Number]] = {}
-    for mode, options in engines.TCGLITE_MODES.items():
-        contenders[f"tcglite {mode}"] = partial(engines.tcglite, name, **options)
-    contenders["tinyrv"] = partial(engines.tinyrv, name)
-    if with_qemu:
-        elf = workloads.scaled(name, quick)
-        insns = engines.qemu_insns(elf)
-        contenders["Unicorn"] = partial(engines.unicorn, elf, insns)
-        hello = guests.load("hello")
-        for mode in engines.QEMU_MODES:
-
-            def run(mode: str = mode) -> float:
-                start = engines.qemu_run(hello, mode)[0]
-                return insns / (engines.qemu_run(elf, mode)[0] - start) / 1e6
-
-            contenders[f"QEMU {mode}"] = run
-    return interleave(contenders, repetitions, {"tinyrv": 1 if quick else 3})
+def race(repetitions: int, quick: bool) -> Table:
+    """The six workloads beside tinyrv, an interpreter in Python."""
+    table = Table("Workloads beside tinyrv, million guest instructions per CPU second",
+                  ["tcglite", "tinyrv", "tcglite : tinyrv"], decimals=1)
+    for name in NAMES[:2] if quick else NAMES:
+        series = interleave({"tcglite": partial(engines.tcglite, name),
+                             "tinyrv": partial(engines.tinyrv, name)},
+                            repetitions, {"tinyrv": 1 if quick else 3})
+        table.rows.append((name, [series.median("tcglite"), series.median("tinyrv"),
+                                  series.ratio("tcglite", "tinyrv")]))
+    table.notes.append("both run the bundled ELF to its end (1.3 to 2.2 million instructions; "
+                       "tcglite: translation included)")
+    return table
 
 
 #: Variants of one machine against the default.
@@ -118,7 +66,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
         {"mechanisms": Mechanisms(irq_check="quantum", quantum=100)},
     "goto_ptr=False": {"mechanisms": Mechanisms(goto_ptr=False)},
     "chain=False": {"mechanisms": Mechanisms(chain=False)},
-    "chain=False, goto_ptr=False": {"mechanisms": engines.NOCHAIN},
+    "chain=False, goto_ptr=False": {"mechanisms": NOCHAIN},
     "restore=False": {"mechanisms": Mechanisms(restore=False)},
     "restore='eager'": {"mechanisms": Mechanisms(restore="eager")},
     "io_last=True": {"mechanisms": Mechanisms(io_last=True)},
@@ -157,7 +105,7 @@ def imports(repetitions: int, quick: bool) -> Table:
     wall, cpu = Series(), Series()
     for _ in range(3 * repetitions):
         for name, code in codes.items():
-            ended = python(code)
+            ended = python(["-c", code])
             wall.add(name, ended.seconds)
             cpu.add(name, ended.cpu)
     count = "import sys; before = len(sys.modules); {}; print(len(sys.modules) - before)"
@@ -167,7 +115,7 @@ def imports(repetitions: int, quick: bool) -> Table:
     for name, code in codes.items():
         spent = cpu.median(name)
         assert spent is not None
-        modules = float(python(count.format(code)).output)
+        modules = float(python(["-c", count.format(code)]).output)
         table.rows.append((name, [wall.median(name), spent, spent - least, modules]))
     return table
 
@@ -197,7 +145,8 @@ def memory(repetitions: int, quick: bool) -> Table:
 
     def peak(code: str) -> float:
         # A child of a small process, since Linux counts what its parent had when it was forked.
-        return float(guarded([sys.executable, "-c", _MEMORY.format(code)], 60).output)
+        shell = ["sh", "-c", '"$@"; exit $?', "sh"]
+        return float(child([*shell, sys.executable, "-c", _MEMORY.format(code)], 60).output)
 
     series = interleave({n: partial(peak, c) for n, c in codes.items()}, 1 if quick else 3)
     table = Table("Memory of a process", ["MB at most"], decimals=1)
@@ -218,7 +167,7 @@ def loop_return(repetitions: int, quick: bool) -> Table:
 
     series = interleave(
         {"chained": trip, "goto_ptr": lambda: trip(mechanisms=Mechanisms(chain=False)),
-         "loop": lambda: trip(mechanisms=engines.NOCHAIN)}, repetitions)
+         "loop": lambda: trip(mechanisms=NOCHAIN)}, repetitions)
     chained, ptr, whole = (series.median(n) for n in ("chained", "goto_ptr", "loop"))
     assert chained is not None
     assert ptr is not None

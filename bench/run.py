@@ -21,11 +21,12 @@ import latency  # noqa: E402
 import parts  # noqa: E402
 import report  # noqa: E402
 import translation  # noqa: E402
-from parts import Table  # noqa: E402
 
-PARTS: dict[str, Callable[[int, bool], Table | list[Table]]] = {
+from tcglite.bench.table import Table, text  # noqa: E402
+
+PARTS: dict[str, Callable[[int, bool], Table]] = {
     "loop": parts.loop,
-    "modes": parts.modes,
+    "tinyrv": parts.race,
     "switches": parts.switches,
     "translation": translation.translation,
     "return": parts.loop_return,
@@ -45,7 +46,7 @@ def targets(tables: dict[str, Table]) -> Table:
 
     row("loop, counting, M insn/s, at least", "loop", "tcglite, counting", "M insn/s", 3)
     row("loop, count=False, M insn/s, at least", "loop", "tcglite, count=False", "M insn/s", 5)
-    row("crc: tcglite : tinyrv, at least", "modes 2", "crc", "tcglite : tinyrv", 10)
+    row("crc: tcglite : tinyrv, at least", "tinyrv", "crc", "tcglite : tinyrv", 10)
     if "translation" in tables:
         line = tables["translation"].rows[0][0]
         row("translation, CPU µs per instruction, at most", "translation", line, "tb_gen_code", 120)
@@ -62,7 +63,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a minute or two; rough figures")
     parser.add_argument("--repeat", type=int, metavar="N", help="repetitions (default 5; quick 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the modes (matplotlib)")
     options = parser.parse_args()
     unknown = [p for p in options.parts if p not in PARTS]
     if unknown:
@@ -75,25 +75,15 @@ def main() -> None:
     tables: dict[str, Table] = {}
     for name in options.parts or PARTS:
         began = time.perf_counter()
-        made = PARTS[name](repetitions, options.quick)
-        made = made if isinstance(made, list) else [made]
-        for k, table in enumerate(made, start=1):
-            tables[name if k == 1 else f"{name} {k}"] = table
-            print(report.text(table) + "\n", flush=True)
+        tables[name] = PARTS[name](repetitions, options.quick)
+        print(text(tables[name]) + "\n", flush=True)
         print(f"[{name}: {time.perf_counter() - began:.0f} s]", file=sys.stderr, flush=True)
     tables["targets"] = targets(tables)
     if tables["targets"].rows:
-        print(report.text(tables["targets"]))
+        print(text(tables["targets"]))
     if options.json:
         data = json.dumps(report.as_json(tables, about), indent=1, ensure_ascii=False)
         options.json.write_text(data + "\n", encoding="utf-8")
-    if options.plot:
-        if "modes" not in tables:
-            sys.exit("bench: --plot draws the part 'modes', which was not measured")
-        try:
-            report.plot(tables["modes"], tables["modes 2"], about, options.plot)
-        except ImportError:
-            sys.exit("bench: --plot needs matplotlib: pip install 'tcglite[lab]'")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command ``tcglite``: run, disas, guests, lab.
+"""The command ``tcglite``: run, disas, bench, guests, lab.
 
 Exit status of ``run``: the guest's own code; 124 limit, timeout or watchdog; 123 unhandled trap,
 deadlock or reset; 125 usage or bad input; 130 Ctrl-C.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import sys
 from collections.abc import Sequence
@@ -121,6 +122,21 @@ def parser() -> argparse.ArgumentParser:
     add("--json", action="store_true", help="print one object about the run, and nothing else")
     disas = commands.add_parser("disas", help="disassemble a guest's code")
     disas.add_argument("guest", metavar="GUEST", help="as for run")
+    bench = commands.add_parser(
+        "bench", help="measure speed and modes, beside QEMU and Unicorn", description="Run the "
+        "same ELF files on several engines in turn; print medians of CPU time and ratios.",
+    )  # fmt: skip
+    add = bench.add_argument
+    add("guests", nargs="*", metavar="GUEST",
+        help="workloads (default: crc sieve matmul quicksort dhry fib)")  # fmt: skip
+    add("--against", type=lambda text: text.split(","), metavar="ENGINES",
+        help="unicorn, qemu (default: both, if installed)")  # fmt: skip
+    add("--repeat", type=_number, default=3, metavar="N", help="runs of each (default: 3)")
+    add("--seconds", type=float, metavar="S",
+        help="CPU seconds that the fastest engine runs at least (default: 2.5)")  # fmt: skip
+    add("--backend", default="auto", metavar="NAME", help="as for run")
+    add("--plot", metavar="FILE", help="draw it as a .png or .svg (needs matplotlib)")
+    add("--json", action="store_true", help="print one object, and nothing else")
     commands.add_parser("guests", help="list the bundled guests")
     lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
     lab.add_argument("arguments", nargs=argparse.REMAINDER, help="handed to JupyterLab as they are")
@@ -132,12 +148,8 @@ def run(args: argparse.Namespace) -> int:
     for option in ("initrd", "append"):
         if getattr(args, option) is not None:
             raise UsageError(f"--{option} needs a generated device tree, which is not there yet")
-    if args.timeline and Path(args.timeline).suffix not in (".png", ".svg"):
-        raise UsageError(f"--timeline {args.timeline}: expected a name that ends in .png or .svg")
-    for option in ("timeline", "record"):  # rather now than after a long run
-        path = getattr(args, option)
-        if path and not Path(path).parent.is_dir():
-            raise UsageError(f"--{option} {path}: there is no directory {Path(path).parent}")
+    _check_output("timeline", args.timeline, (".png", ".svg"))
+    _check_output("record", args.record)
     console = sys.stdout.buffer
     show = None if args.json else lambda data: (console.write(data), console.flush())
     machine = Machine(
@@ -169,6 +181,14 @@ def run(args: argparse.Namespace) -> int:
             unfinished = m.console and not m.console.endswith("\n") and sys.stderr.isatty()
             print("\n" * bool(unfinished) + _summary(result), file=sys.stderr)
         return status(result)
+
+
+def _check_output(option: str, path: str | None, kinds: tuple[str, ...] = ()) -> None:
+    """Refuse a file that cannot be written: rather now than after a long run."""
+    if path and kinds and Path(path).suffix not in kinds:
+        raise UsageError(f"--{option} {path}: expected a name that ends in {' or '.join(kinds)}")
+    if path and not Path(path).parent.is_dir():
+        raise UsageError(f"--{option} {path}: there is no directory {Path(path).parent}")
 
 
 def _log_stream(path: str | None) -> contextlib.AbstractContextManager[TextIO]:
@@ -237,6 +257,44 @@ def disas(args: argparse.Namespace) -> int:
     return 0
 
 
+def bench(args: argparse.Namespace) -> int:
+    """``tcglite bench``."""
+    from .bench.compare import ENGINES, SECONDS, compare
+    from .bench.report import as_json, as_text
+    from .bench.workloads import NAMES
+
+    _check_output("plot", args.plot, (".png", ".svg"))
+    if args.plot and importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib: pip install 'tcglite[lab]'")
+    line = "\r\x1b[K" if sys.stderr.isatty() else ""
+
+    def say(text: str) -> None:
+        if line:
+            print(f"{line}{text} ", end="", file=sys.stderr, flush=True)
+
+    def warn(text: str) -> None:
+        print(f"{line}tcglite: {text}", file=sys.stderr)
+
+    try:
+        found = compare(
+            args.guests or NAMES,
+            against=args.against or ENGINES,
+            backend=args.backend,
+            repeat=args.repeat,
+            seconds=SECONDS if args.seconds is None else args.seconds,
+            say=say,
+            warn=warn,
+        )
+    finally:
+        print(end=line, file=sys.stderr, flush=True)
+    if args.plot:
+        from .bench.plot import save_plot
+
+        save_plot(found, args.plot)
+    print(json.dumps(as_json(found)) if args.json else as_text(found))
+    return 0
+
+
 def list_guests(args: argparse.Namespace) -> int:
     """``tcglite guests``."""
     for name in guests.names():
@@ -257,7 +315,9 @@ def lab(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     args = parser().parse_args(argv)
-    command = {"run": run, "disas": disas, "guests": list_guests, "lab": lab}[args.command]
+    command = {"run": run, "disas": disas, "bench": bench, "guests": list_guests, "lab": lab}[
+        args.command
+    ]
     try:
         return command(args)
     except TcgliteError as error:

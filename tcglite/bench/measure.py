@@ -7,13 +7,23 @@ the same repetition before the median is taken.
 
 from __future__ import annotations
 
-import resource
+import math
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
+
+from ..errors import TcgliteError, UsageError
+
+_ROOT = Path(__file__).resolve().parents[2]  #: where a child finds this very package
+
+
+class EngineError(TcgliteError):
+    """An engine did not do what it should: no end, a wrong status."""
 
 
 @dataclass
@@ -43,6 +53,12 @@ class Series:
             return median(both)
         a, b = self.median(name), self.median(base)
         return a / b if a is not None and b else None
+
+
+def geomean(values: Iterable[float | None]) -> float | None:
+    """The geometric mean of what is known."""
+    known = [v for v in values if v]
+    return math.exp(sum(map(math.log, known)) / len(known)) if known else None
 
 
 def interleave(
@@ -78,28 +94,34 @@ class Ended:
     seconds: float
 
 
-def child(command: list[str], limit: int) -> Ended:
-    """Run a child for ``limit`` seconds at most. CPU seconds are its own and its children's."""
+def child(command: list[str], limit: float) -> Ended:
+    """Run a program, for ``limit`` seconds at most; it can write no file of more than two
+    megabytes, since engines' logs can fill a disk. CPU seconds are its own and its children's,
+    and those of every other child that ends meanwhile. Raises EngineError at the limit."""
+    try:
+        import resource
+    except ImportError:
+        raise UsageError("CPU time of other programs is measured on Linux and macOS only") from None
+    shell = ["sh", "-c", 'ulimit -f 4096; exec "$@"', "sh", *command]
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False, timeout=2 * limit)
+    try:
+        done = subprocess.run(shell, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False, timeout=limit,
+                              env=os.environ | {"PYTHONPATH": path})
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"{Path(command[0]).name} did not end within {limit:.0f} s") from None
     seconds = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Ended(done.stdout.decode("utf-8", "replace"), done.returncode, cpu, seconds)
 
 
-def guarded(command: list[str], limit: int) -> Ended:
-    """The same for a program that may hang or fill the disk: killed after ``limit`` seconds, and
-    it can write no file of more than two megabytes."""
-    shell = 'ulimit -f 4096; exec timeout -s KILL "$@"'
-    return child(["sh", "-c", shell, "sh", str(limit), *command], limit)
-
-
-def python(code: str) -> Ended:
-    """Run ``code`` in a fresh Python like this one."""
-    ended = child([sys.executable, "-c", code], 60)
+def python(arguments: list[str], limit: float = 60) -> Ended:
+    """Run a fresh Python like this one. Raises EngineError where it fails."""
+    ended = child([sys.executable, *arguments], limit)
     if ended.status:
-        raise RuntimeError(f"a child failed:\n{ended.output}")
+        last = ended.output.strip().splitlines()[-1:] or [f"status {ended.status}"]
+        raise EngineError(f"a child of the benchmark failed: {last[0]}")
     return ended
