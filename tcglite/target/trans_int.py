@@ -114,11 +114,17 @@ def arithi(ctx: DisasContext, i: Insn) -> None:
 
 
 def _word_op(ctx: DisasContext, op: str, rd: int, a: Temp | int, b: Temp | int) -> None:
-    """A W operation: on the low 32 bits, the result sign-extended from bit 31."""
+    """A W operation: on the low 32 bits, the result sign-extended from bit 31. Two shifts give
+    such a result by themselves: sar of a sign-extended value, and shr by a constant that is not 0,
+    which clears bit 31."""
+    if op == "sar":
+        ctx.b.emit("sar", ctx.dest(rd), ctx.b.new("ext32s", a), b)
+        return
     if op == "shr":
         a = ctx.b.new("ext32u", a)
-    elif op == "sar":
-        a = ctx.b.new("ext32s", a)
+        if isinstance(b, int) and b:
+            ctx.b.emit("shr", ctx.dest(rd), a, b)
+            return
     ctx.b.emit("ext32s", ctx.dest(rd), ctx.b.new(op, a, b))
 
 
