@@ -75,11 +75,11 @@ def retranslate(tb: TranslationBlock) -> Translation:
 
 def encode_search(pc: int, words: list[list[int]], ends: list[int]) -> bytes:
     """Search data of a block (QEMU: encode_search); the first row is relative to (pc, 0, 0, 0)."""
-    out = bytearray()
+    out: list[int] = []
     bits = word2 = end = 0
     for (next_pc, next_bits, next_word2), next_end in zip(words, ends, strict=True):
         for delta in (next_pc - pc, next_bits - bits, next_word2 - word2, next_end - end):
-            while delta + 64 >> 7:  # signed LEB128: seven bits in each byte, low ones first
+            while not -64 <= delta < 64:  # signed LEB128: seven bits in each byte, low ones first
                 out.append(delta & 0x7F | 0x80)
                 delta >>= 7
             out.append(delta & 0x7F)

@@ -152,10 +152,9 @@ _cache: dict[int, Insn | None] = {}
 
 def decode(bits: int) -> Insn | None:
     """Decode a 32-bit word (low two bits 11) or a 16-bit half (any other); None is illegal."""
-    try:
-        return _cache[bits]
-    except KeyError:
+    insn = _cache.get(bits)
+    if insn is None and bits not in _cache:
         if len(_cache) >= CACHE_LIMIT:
             _cache.clear()
         insn = _cache[bits] = _decode(bits)
-        return insn
+    return insn

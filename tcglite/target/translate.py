@@ -35,6 +35,8 @@ from .helper import RAISE_EXCEPTION
 from .trap import ILLEGAL_INST, UW2_ALWAYS_STORE_AMO
 
 _INSN_START = OPS["insn_start"]
+#: Ops without temps, by slot: the same in every block.
+_GOTO_TB, _EXIT_TB = ([Op(OPS[n], [s], 0, 0) for s in (0, 1)] for n in ("goto_tb", "exit_tb"))
 
 NEXT, NORETURN, TOO_MANY = range(3)  #: what comes after an instruction (QEMU: DISAS_*)
 
@@ -125,9 +127,9 @@ class DisasContext:
             return
         if cf_check(self.cflags) == CHECK_END:
             b.emit("exit_check", 0, True, dest)
-        b.emit("goto_tb", slot)
+        b.ops.append(_GOTO_TB[slot])
         b.emit("mov", PC, dest)
-        b.emit("exit_tb", slot)
+        b.ops.append(_EXIT_TB[slot])
         self.state = NORETURN
 
     def goto_ptr(self) -> None:
