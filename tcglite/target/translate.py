@@ -77,7 +77,6 @@ class DisasContext:
         "fs",
         "fs_dirty",
         "indirect",
-        "insn",
         "mmu",
         "next",
         "pc",

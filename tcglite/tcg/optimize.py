@@ -12,6 +12,8 @@ from .ir import CONST, GLOBAL, Builder, Label, Op, Temp
 from .ops import BB_END, BB_EXIT, COND_EXIT, FOLD_COND, MAY_RAISE, OPS, SIDE_EFFECT, M
 
 _MOV = OPS["mov"]
+_KEPT = SIDE_EFFECT | MAY_RAISE  #: done for more than its output
+_SEEN = BB_EXIT | BB_END | COND_EXIT | MAY_RAISE  #: guest registers must be right here
 
 
 def optimize(builder: Builder) -> list[Op]:
@@ -153,13 +155,13 @@ def liveness(ops: list[Op]) -> list[Op]:
             dest = args[0]
             if dest in live:
                 live.remove(dest)
-            elif flags & (SIDE_EFFECT | MAY_RAISE) or (dest.kind == GLOBAL and dest not in unseen):
+            elif flags & _KEPT or (dest.kind == GLOBAL and dest not in unseen):
                 dead = (0,)
             else:
                 continue
             if dest.kind == GLOBAL:
                 unseen.add(dest)
-        if flags & (BB_EXIT | BB_END | COND_EXIT | MAY_RAISE):
+        if flags & _SEEN:
             unseen.clear()
             if flags & BB_END:
                 live = {t for t in live if t.kind != GLOBAL}
