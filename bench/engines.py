@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from tcglite import Machine, Mechanisms, guests
+from tcglite import Machine, guests
 from tcglite.bench.measure import cpu_seconds
 from tcglite.hw.loader import read_image
 
@@ -19,7 +19,6 @@ RAM_BASE = 0x8000_0000
 FINISHER, UART, LSR = 0x10_0000, 0x1000_0000, 5
 LIMIT = 60  #: seconds that one run may take
 
-NOCHAIN = Mechanisms(chain=False, goto_ptr=False)
 # tcglite
 
 

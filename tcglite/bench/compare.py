@@ -23,7 +23,9 @@ from .workloads import NAMES, Workload
 
 ENGINES = ("unicorn", "qemu")  #: what tcglite can be compared with
 SECONDS = 2.5  #: CPU seconds of the fastest engine's run: start-up is below a tenth of that
-NEAR = 30  #: engines run the same ELF file if none is more than so many times slower
+NEAR = 60  #: engines run the same ELF file if none is more than so many times slower
+ONCE = 8  #: what takes so many times as long as the fastest runs once only
+MOST_SECONDS = 5.0  #: the slowest run still ends within ``engines.LIMIT``
 START = "hello"  #: the guest whose run is all start-up
 
 #: Time of one / time of the other; beside tcglite: above 1, tcglite is faster.
@@ -105,9 +107,10 @@ def compare(names: Iterable[str] = NAMES, *, against: Iterable[str] = ENGINES,
     ``say`` is told in a few words what is going on, ``warn`` which engine is missing. Raises
     UnknownName, UsageError, GuestError, EngineError."""
     repeat = whole("repeat", repeat, 1, 1000)
-    if not 0 < seconds <= 60:
-        raise UsageError(f"seconds={shown(seconds)}; expected CPU seconds, above 0, at most 60")
-    workloads = [Workload(name) for name in names]
+    if not 0 < seconds <= MOST_SECONDS:
+        raise UsageError(f"seconds={shown(seconds)}; expected CPU seconds, above 0, at most "
+                         f"{MOST_SECONDS:g}")
+    workloads = [Workload(name) for name in dict.fromkeys(names)]
     with Machine(guests.load(START), backend=backend) as machine:
         backend = machine.backend
     contenders = engines.tcglite(backend)
@@ -148,23 +151,24 @@ def _measure_one(workload: Workload, contenders: Sequence[Contender], repeat: in
     translation: list[float] = []
 
     def run(contender: Contender, rounds: int) -> float:
-        done: Run = contender.run(workload.elf(rounds))
-        if done.insns is not None:
-            counted[rounds] = done.insns
-        if done.translation_us is not None and contender.name == "tcglite counting":
-            translation.append(done.translation_us)
-        return done.seconds
+        made: Run = contender.run(workload.elf(rounds))
+        if made.insns is not None:
+            counted[rounds] = made.insns
+        if made.translation_us is not None and contender.name == "tcglite counting":
+            translation.append(made.translation_us)
+        return made.seconds
 
     times = {c.name: calibrate(partial(run, c), seconds / 4) for c in contenders}
     rounds = choose_rounds(times, seconds)
-    turns = iter(range(1, 1 + repeat * len(contenders)))
+    once = {name: 1 for name, n in rounds.items() if n * times[name] > ONCE * seconds}
+    turns = sum(once.get(c.name, repeat) for c in contenders)
+    done = iter(range(1, turns + 1))
 
     def turn(contender: Contender) -> float:
-        at = next(turns)
-        say(f"{workload.name}: {at} of {repeat * len(contenders)}, {contender.name}")
+        say(f"{workload.name}: {next(done)} of {turns}, {contender.name}")
         return run(contender, rounds[contender.name])
 
-    series = interleave({c.name: partial(turn, c) for c in contenders}, repeat)
+    series = interleave({c.name: partial(turn, c) for c in contenders}, repeat, once)
     insns = {name: instructions(counted, n) for name, n in rounds.items()}
     return Figures(workload.name, rounds, insns, series,
                    median(translation) if translation else None)
@@ -210,6 +214,11 @@ def remarks(start: Mapping[str, float], figures: Iterable[Figures]) -> list[str]
         slow = ", ".join(name for name in start if name in fewer)
         notes.append(f"much slower, so fewer rounds of the same work, where a ratio to the others "
                      f"is one of times per instruction: {slow}")
+    once = sorted({name for g in figures for name, values in g.seconds.values.items()
+                   if None in values})
+    if once:
+        notes.append(f"run once only where a run is {ONCE} times as long as the fastest one's: "
+                     + ", ".join(once))
     share = max((start[name] / seconds, g.name, name) for g in figures for name in start
                 if (seconds := g.seconds.median(name)))
     if share[0] > 0.1:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .measure import EngineError, child, python
 
-LIMIT = 300  #: seconds that one run may take
+LIMIT = 600  #: seconds that one run may take
 
 #: tcglite's modes: "chained" and "nochain" count nothing, as QEMU does; "counting" is the default.
 TCGLITE_MODES: dict[str, dict[str, Any]] = {

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from .compare import RATIOS, Comparison
-from .report import COSTS, label, versions
-from .table import cpu_model
+from .report import COSTS, label, runs, versions
+from .table import cpu_model, number
 
 #: Colour and mark of each engine: apart for every kind of colour vision, and in grey.
 _LOOKS = {"tcglite": ("#00417a", "o"), "qemu": ("#e07b00", "s"), "unicorn": ("#6f6f6f", "D")}
@@ -21,12 +21,12 @@ def save_plot(c: Comparison, path: str | Path) -> None:
     from matplotlib.figure import Figure
 
     with rc_context({"font.size": 13, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(13, 7.2), dpi=110, layout="constrained")
+        height = max(7.2, 2.4 + 0.8 * len(c.guests))
+        figure = Figure(figsize=(13, height), dpi=110, layout="constrained")
         left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.15, 1]})
         _speeds(left, c)
         _costs(right, c)
-        facts = [f"tcglite's backend: {c.backend}", *versions(c), cpu_model(),
-                 f"medians of {c.repeat}"]
+        facts = [f"tcglite's backend: {c.backend}", *versions(c), cpu_model(), runs(c)]
         figure.supxlabel(" · ".join(facts), fontsize=_SMALL, color="#555555")
         figure.savefig(path)
 
@@ -35,23 +35,27 @@ def _speeds(axes: Any, c: Comparison) -> None:
     """A group of lines for each guest, one line for each engine, chained, with its number."""
     names = [name for name in _PANEL if name in c.names]
     step = 1 / (len(names) + 1)
+    known = [s for g in c.guests for name in names if (s := g.speed(name))]
+    log = max(known) > 100 * min(known)
+    least = min(known) / 3 if log else 0
     for k, name in enumerate(names):
         colour, mark = _LOOKS[name.split()[0]]
         for row, guest in enumerate(c.guests):
             speed = guest.speed(name)
             if speed is not None:
                 y = row + (k - (len(names) - 1) / 2) * step
-                axes.plot([0.1, speed], [y, y], color=colour, linewidth=2, zorder=2)
+                axes.plot([least, speed], [y, y], color=colour, linewidth=2, zorder=2)
                 axes.plot([speed], [y], mark, color=colour, markersize=9, zorder=3,
                           label=label(name) if row == 0 else None)
-                axes.annotate(_short(speed), (speed, y), (8, 0), textcoords="offset points",
+                axes.annotate(number(speed, 1), (speed, y), (8, 0), textcoords="offset points",
                               va="center", fontsize=_SMALL)
-    known = [s for g in c.guests for name in names if (s := g.speed(name))]
-    axes.set_xscale("log")
-    axes.set_xlim(min(known) / 3, max(known) * 3)
+    if log:
+        axes.set_xscale("log")
+    axes.set_xlim(least, max(known) * (3 if log else 1.18))
     for row in range(1, len(c.guests)):
         axes.axhline(row - 0.5, color=_GRID, linewidth=1)
-    _finish(axes, [g.name for g in c.guests], "million guest instructions per CPU second")
+    _finish(axes, [g.name for g in c.guests],
+            "million guest instructions per CPU second" + " (log scale)" * log)
     axes.set_title("How fast", loc="left", fontweight="bold")
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.11), ncols=3, frameon=False,
                 borderaxespad=0, handletextpad=0.3)
@@ -76,7 +80,8 @@ def _costs(axes: Any, c: Comparison) -> None:
     axes.set_xscale("log")
     axes.set_xlim(0.5, max(8, most * 1.6))
     axes.axvline(1, color="#444444", linewidth=1.2, zorder=1)
-    _finish(axes, [COSTS[key] for key in keys], "time / time of the same engine, chained")
+    _finish(axes, [COSTS[key] for key in keys],
+            "time / time of the same engine, chained (log scale)")
     axes.set_ylim(len(keys) - 0.4, -0.6)
     axes.set_title("What a mode costs", loc="left", fontweight="bold")
     axes.plot([], [], "|", color="#444444", markersize=14, markeredgewidth=2, label="a guest")
@@ -92,14 +97,11 @@ def _finish(axes: Any, rows: list[str], words: str) -> None:
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
-    axes.xaxis.set_minor_locator(NullLocator())
+    if axes.get_xscale() == "log":
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.grid(axis="x", color=_GRID)
     axes.set_axisbelow(True)
     axes.set_xlabel(words)
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

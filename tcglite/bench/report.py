@@ -37,6 +37,11 @@ def versions(c: Comparison) -> list[str]:
     return [f"{LABELS[k]} {v}" if k in LABELS else str(v) for k, v in c.versions.items() if v]
 
 
+def runs(c: Comparison) -> str:
+    """How often everything ran."""
+    return f"medians of {c.repeat}" if c.repeat > 1 else "one run each"
+
+
 def tables(c: Comparison) -> list[Table]:
     """Speeds, ratios to other engines, costs of modes, translation."""
     columns = [g.name for g in c.guests] + ["geomean"]
@@ -63,7 +68,7 @@ def as_text(c: Comparison) -> str:
     facts = table.machine()
     made_with = ", ".join(versions(c))
     head = (f"{facts['cores']} cores, {facts['cpu']}, {facts['system']}\n{made_with}\n"
-            f"backend {c.backend}, medians of {c.repeat}, the fastest engine runs for "
+            f"backend {c.backend}, {runs(c)}, the fastest engine runs for "
             f"{c.seconds:g} s or more\n")
     return "\n\n".join([head.rstrip(), *map(text, tables(c))])
 
