@@ -19,6 +19,10 @@ class UnknownName(TcgliteError):
     """A guest, register, CSR, backend, log item, or line of that name does not exist."""
 
 
+class BackendUnavailable(TcgliteError):
+    """A host backend that cannot work on this computer; the text says why."""
+
+
 class StateError(TcgliteError):
     """The machine is in a state that does not allow this (running, closed …)."""
 

@@ -25,11 +25,11 @@ from .hw.board import VirtBoard
 from .hw.clock import HostClock, ICountClock
 from .hw.loader import Image, check_overlaps, read_file, read_image
 from .target.cpu import reset as reset_hart
-from .tcg.backends import make_backend
+from .tcg.backends import check_backend, make_backend
 from .trace import events as ev
 from .trace.log import ITEMS, LogWriter
 from .trace.recorder import MODES, Recorder
-from .views import CPUView, TBView, attach_log, symbol_finder
+from .views import CPUView, TBView, Uart, attach_log, symbol_finder
 
 KERNEL_BASE_WITH_BIOS = 0x8020_0000
 DEFAULT_WATCHDOG = 5.0  #: seconds
@@ -73,15 +73,23 @@ def parse_size(text: str | int) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def _capacity(tb_size: str | int | None) -> int:
+    """Bytes of host code to keep; 0: as much as the backend likes."""
+    return 0 if tb_size is None else whole("tb_size", parse_size(tb_size), 1 << 12, 1 << 30)
+
+
 class Machine:
     """A RISC-V computer.
 
-    guest: path of an ELF or raw image, bytes, or an assembled program. backend: "auto", "python".
+    guest: path of an ELF or raw image, bytes, or an assembled program. backend: "x86_64" (host
+    code), "python" (everywhere), or "auto": the first of them that works here (``backend_note``).
     mechanisms: the switches. icount: None, or the shift (one instruction takes 2**shift ns of
     virtual time). count: count instructions. trace: None, "events", "blocks", "times". memory:
     bytes, or text like "64M". bios: firmware at the base of RAM (the guest then goes to
     0x80200000). dtb: device tree blob, its address in a1. load: more (path, address) pairs.
-    watchdog: seconds that chained code may be deaf with irq_check="never", or None. on_output:
+    watchdog: seconds that chained code may be deaf with irq_check="never", or None. tb_size: how
+    much host code to keep, like "32M"; when it is full, all of it goes (QEMU: -accel
+    tcg,tb-size=). on_output:
     called with the bytes that the guest prints, in the machine's thread; what it raises ends the
     run and comes out of ``run``, ``pause`` or ``wait``. It must not wait for the machine, nor for a
     thread that does.
@@ -106,6 +114,7 @@ class Machine:
         seed: int = 0,
         load: Iterable[tuple[str | Path, int]] = (),
         watchdog: float | None = DEFAULT_WATCHDOG,
+        tb_size: str | int | None = None,
         on_output: Callable[[bytes], object] | None = None,
     ) -> None:
         if trace not in MODES:
@@ -121,6 +130,7 @@ class Machine:
         _check_mechanisms(mechanisms)
         mechanisms.check(count=count, icount=icount is not None)
         watchdog = seconds("watchdog", watchdog)
+        check_backend(backend)
         self.seed = seed
         self._images = _images(guest, bios, load)
         self._dtb = read_file("device tree", dtb) if dtb is not None else b""
@@ -129,8 +139,8 @@ class Machine:
         self.memory = AddressSpace(parse_size(memory))
         self.recorder = Recorder(trace)
         self._cpu = cpu = CPUState(
-            self.memory, make_backend(backend), mechanisms, self.recorder,
-            count=count, icount=icount, lock=self._lock,
+            self.memory, lambda runtime: make_backend(backend, runtime), mechanisms, self.recorder,
+            count=count, icount=icount, lock=self._lock, capacity=_capacity(tb_size),
         )  # fmt: skip
         self.clock: HostClock | ICountClock
         if icount is None:
@@ -162,7 +172,7 @@ class Machine:
         self.memory.check_writable = self._check_stopped
         self.cpu = CPUView(cpu, self._check_stopped)
         self.cpus = [self.cpu]
-        self.uart = Uart(self)
+        self.uart = Uart(self._inputs)
         self._finalizer = weakref.finalize(self, self._vcpu.release)
         self._finalizer.atexit = False
         self.reset()
@@ -340,6 +350,11 @@ class Machine:
         return self._cpu.tbs.backend.name
 
     @property
+    def backend_note(self) -> str:
+        """How that backend works here, and why it is not a faster one."""
+        return self._cpu.tbs.backend.note
+
+    @property
     def insns(self) -> int | None:
         """Instructions retired since reset; while it runs, rounded up to a block."""
         return self._cpu.insns_now()
@@ -386,23 +401,6 @@ class Machine:
     def console(self) -> str:
         """What the guest has printed; bytes that are not UTF-8 are backslash-escaped."""
         return self.board.console.output.decode("utf-8", "backslashreplace")
-
-
-class Uart:
-    """The keyboard: ``m.uart.type("x")``."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._inputs = machine._inputs
-
-    def type(self, data: str | bytes) -> None:
-        """Type; the guest reads it at its own pace."""
-        if not isinstance(data, str | bytes | bytearray):
-            raise UsageError(f"cannot type {shown(data)}; expected str or bytes")
-        try:
-            raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
-        except UnicodeEncodeError:
-            raise UsageError(f"cannot type {shown(data)}; expected valid Unicode") from None
-        self._inputs.put("type", raw.decode("latin-1"))  # recordings hold text
 
 
 def _images(guest: Any, bios: Any, load: Iterable[tuple[str | Path, int]]) -> list[Image]:

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 from .accel.cpu import CPUState
+from .accel.replay import Inputs
 from .accel.tb import TranslationBlock
 from .accel.translate_all import SearchRow, decode_search, retranslate
 from .errors import UnknownName, UsageError, shown
 from .target import csr as csrs
 from .target.disas import listing
 from .target.names import CSR_NUMBERS, FREG_NUMBERS, REG_NUMBERS
+from .tcg.backend import HostInsn
+from .tcg.backends import listing_backend
+from .tcg.ir import Op
 from .tcg.optimize import optimize
 from .tcg.printer import format_ops
 from .trace.log import LogWriter
@@ -170,13 +174,22 @@ class TBView:
     @property
     def ir_opt(self) -> str:
         """The IR after optimisation and liveness analysis."""
-        ops = optimize(retranslate(self._tb).builder)
-        return format_ops(ops, self._tb.number, liveness=True)
+        return format_ops(self._ops(), self._tb.number, liveness=True)
 
     @property
-    def host(self) -> list[tuple[int, str, str]]:
-        """(host address, raw form, text) of each host instruction, as patched now."""
-        return self._cpu.tbs.backend.listing(self._tb.host)
+    def host(self) -> list[HostInsn]:
+        """Each host instruction as it stands now, with the op and guest instruction behind it."""
+        ops = self._ops()
+        return _with_insns(self._cpu.tbs.backend.listing(self._tb.host, ops), ops)
+
+    def host_on(self, backend: str) -> list[HostInsn]:
+        """What ``backend`` makes of the block: on any computer, nothing runs."""
+        other = listing_backend(backend, self._cpu.runtime)
+        ops = self._ops()
+        return _with_insns(other.listing(other.compile(ops, self._tb.number), ops), ops)
+
+    def _ops(self) -> list[Op]:
+        return optimize(retranslate(self._tb).builder)
 
     @property
     def slots(self) -> list[int | None]:
@@ -202,12 +215,38 @@ class TBView:
         return repr(self._tb)
 
 
+class Uart:
+    """The keyboard: ``m.uart.type("x")``."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+
+    def type(self, data: str | bytes) -> None:
+        """Type; the guest reads it at its own pace."""
+        if not isinstance(data, str | bytes | bytearray):
+            raise UsageError(f"cannot type {shown(data)}; expected str or bytes")
+        try:
+            raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+        except UnicodeEncodeError:
+            raise UsageError(f"cannot type {shown(data)}; expected valid Unicode") from None
+        self._inputs.put("type", raw.decode("latin-1"))  # recordings hold text
+
+
 def _word(name: str | int, value: Any) -> int:
     """What a 64-bit register holds of ``value``."""
     try:
         return operator.index(value) & _M64
     except TypeError:
         raise UsageError(f"{name} = {shown(value)}; expected a whole number") from None
+
+
+def _with_insns(rows: list[HostInsn], ops: list[Op]) -> list[HostInsn]:
+    """The rows, each with the number of its guest instruction."""
+    insns, at = [], -1
+    for op in ops:
+        at += op.name == "insn_start"
+        insns.append(None if at < 0 else at)
+    return [row._replace(insn=insns[row.op]) for row in rows]
 
 
 def symbol_finder(symbols: dict[str, int]) -> Callable[[int], str]:
@@ -234,6 +273,8 @@ def attach_log(cpu: CPUState, log: LogWriter, old: LogWriter | None) -> None:
 
     cpu.on_translate = lambda tb: log.translated(TBView(cpu, tb))
     cpu.on_exec = on_exec if "exec" in log.items else None
+    cpu.tbs.logged = cpu.on_exec is not None
+    cpu.tbs.jmp_cache.clear()
     if old is not None:
         cpu.recorder.listeners.remove(old.event)
     cpu.recorder.listen(log.event)

@@ -10,9 +10,18 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tcglite.target.cpu import LOAD_RES, OFFSET_BINS, OFFSET_NEG, OFFSET_PC, PC, CPURISCVState, X
+from tcglite.target.cpu import (
+    HOT,
+    LOAD_RES,
+    OFFSET_BINS,
+    OFFSET_NEG,
+    OFFSET_PC,
+    PC,
+    CPURISCVState,
+    X,
+)
 from tcglite.tcg.backend import TB_EXIT_REQUESTED, Runtime
-from tcglite.tcg.env import PAGE_SIZE, TLB_EMPTY, CPUNeg
+from tcglite.tcg.env import KICK, PAGE_SIZE, TLB_EMPTY, CPUNeg
 from tcglite.tcg.ir import CONST, GLOBAL, Builder, Helper, Op, Temp
 from tcglite.tcg.ops import FOLD_COND, M
 from tcglite.tcg.python_backend import PythonBackend
@@ -54,7 +63,7 @@ class Stage:
         for temp, value in zip(GLOBALS, registers, strict=True):
             self.set(temp, value)
         self.env.neg.icount_decr.low = budget
-        self.env.neg.icount_decr.high = 0xFFFF_FFFF if kick else 0
+        self.env.neg.icount_decr.high = KICK if kick else 0
         self.story: Story = []
         self.leave_at = leave_at
 
@@ -263,6 +272,7 @@ def on_python(ops: Sequence[Op], stage: Stage, in_tlb: bool = False) -> tuple[in
             env=stage.env, neg=OFFSET_NEG, pc=OFFSET_PC, ram=ram, ram_base=RAM_BASE,
             ring=bytearray(64), cpu=stage, load=stage.load, store=stage.store,
             lookup=stage.lookup, clock=lambda: 0,
+            flags=CPURISCVState.tb_flags.offset, hot=HOT, count=True,
         )
     )  # fmt: skip
     try:

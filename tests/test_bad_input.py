@@ -302,7 +302,7 @@ def test_memory_sizes_that_are_good() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("backend", "native", ["native", "auto, python"]),
+        ("backend", "native", ["native", "auto, x86_64, python"]),
         ("backend", None, ["None"]),
         ("trace", "all", ["all", "'events'"]),
         ("trace", [], ["[]"]),

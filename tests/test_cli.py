@@ -16,6 +16,7 @@ import pytest
 
 from tcglite import cli
 from tcglite.target.asm import assemble
+from tcglite.tcg.backends import BACKENDS
 
 TCGLITE = [sys.executable, "-m", "tcglite"]
 FAILS_WITH_300 = """
@@ -59,7 +60,7 @@ def test_json_has_the_promised_fields():
     assert got["reason"] == "exit"
     assert got["exit_code"] == 0
     assert got["console"] == "Hello, world!\n"
-    assert got["backend"] == "python"
+    assert got["backend"] in BACKENDS
     assert got["insns"] == 65
     assert got["seconds"] > 0
     assert isinstance(got["pc"], int)
@@ -125,7 +126,7 @@ def test_a_stop_that_is_not_the_guests_is_explained_in_one_line(program):
         (["run", "helo"], "unknown guest 'helo'"),
         (["run", "./no/such.elf"], "No such file"),
         (["run", "hello", "--backend", "arm"], "unknown backend 'arm'"),
-        (["run", "hello", "--backend", "x86_64"], "not there yet"),
+        (["run", "hello", "--backend", "arm"], "auto, x86_64, python"),
         (["run", "hello", "--record", "/no/dir/f", "--icount", "1"], "there is no directory"),
         (["run", "hello", "--irq", "mtip"], "expected LINE@INSN"),
         (["run", "hello", "--irq", "nmi@5"], "'nmi'"),
@@ -176,7 +177,8 @@ def test_irq_is_raised_right_after_the_instruction(tmp_path: Path):
     assert done.stderr.count("async:1, cause:0000000000000007") == 1
     assert "Stopped execution of TB chain before" in done.stderr
     again = tcglite("run", "timer", "--irq", "mtip@450", "--max-insns", "480", "-d", "int,exec")
-    assert again.stderr == done.stderr  # deterministic without icount
+    host = re.compile(r"0x7\w{11} |(?<=-> )0x7\w{11}")  # where the system has put the buffer
+    assert host.sub("", again.stderr) == host.sub("", done.stderr)  # deterministic without icount
 
 
 def test_log_goes_to_its_file(tmp_path: Path):

@@ -235,7 +235,7 @@ def test_without_trace_there_are_no_events_and_no_records() -> None:
         run(m, 200)
         assert m.events == []
         assert m._cpu.env.neg.ring_next == 0
-        assert not any("P[" in text for tb in m.tbs for _, _, text in tb.host)
+        assert not any("P[" in text for tb in m.tbs for _, _, text, *_ in tb.host)
 
 
 def test_without_counting_block_records_have_no_numbers() -> None:

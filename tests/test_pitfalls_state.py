@@ -151,7 +151,7 @@ def test_pitfall_11_every_host_address_leads_back_to_its_own_instruction() -> No
     assert m._cpu.unwind(tb.host_start - 1) is None
     assert m._cpu.unwind(tb.host_start + tb.host_size) is None
     for name in ("load(", "store("):  # the address handed to a slow path is that line's own
-        for address, _, text in tb.host:
+        for address, _, text, *_ in tb.host:
             if name in text:
                 assert f"{address:#x})" in text
 
@@ -360,7 +360,7 @@ b:      addi    s2, s2, 1
     assert (m.cpu["s0"], m.cpu["s2"]) == (5, 4)
     refused = [event for event in only(m, ev.Refused) if event.insns == at]
     assert [(event.pc, event.count) for event in refused] == [(epc, 4)]
-    lines = [text.strip() for _, _, text in block_at(m, epc).host]
+    lines = [text.strip() for _, _, text, *_ in block_at(m, epc).host]
     assert lines[1].startswith("if (left := D["), "both halves are tested at once"
     assert lines[2].startswith("I["), "32 bits are stored, after the branch"
 

@@ -17,7 +17,8 @@ from tcglite import Machine, Mechanisms, guests
 from tcglite.target.cpu import OFFSET_NEG, OFFSET_PC, PC, X
 from tcglite.target.decode import decode
 from tcglite.tcg.backend import TB_EXIT_REQUESTED, Runtime
-from tcglite.tcg.ir import Builder
+from tcglite.tcg.env import KICK
+from tcglite.tcg.ir import Builder, Op
 from tcglite.tcg.ops import MO_64
 from tcglite.tcg.optimize import optimize
 from tcglite.tcg.python_backend import PythonBackend, PythonCode
@@ -34,6 +35,7 @@ def backend_on(stage: Stage, lookup=None) -> PythonBackend:
             env=stage.env, neg=OFFSET_NEG, pc=OFFSET_PC, ram=bytearray(4096), ram_base=RAM_BASE,
             ring=bytearray(64), cpu=stage, load=stage.load, store=stage.store,
             lookup=lookup or stage.lookup, clock=lambda: 0,
+            flags=0, hot=(), count=True,
         )
     )  # fmt: skip
 
@@ -43,7 +45,7 @@ def backend(stage) -> PythonBackend:
     return backend_on(stage)
 
 
-def block(backend, number: int, *slots: int) -> PythonCode:
+def ops_of(number: int, *slots: int) -> list[Op]:
     """A block that adds 1 to a0 and leaves by ``slots[0]``, or, if a1 is not 0, ``slots[1]``."""
     b = Builder()
     b.emit("exit_check", 1, True, None)
@@ -58,7 +60,11 @@ def block(backend, number: int, *slots: int) -> PythonCode:
         b.emit("goto_tb", slot)
         b.emit("mov", PC, 0x1000 * number + 4 + slot)
         b.emit("exit_tb", slot)
-    return backend.compile(optimize(b), number)
+    return optimize(b)
+
+
+def block(backend, number: int, *slots: int) -> PythonCode:
+    return backend.compile(ops_of(number, *slots), number)
 
 
 # Jump slots.
@@ -92,7 +98,7 @@ def test_the_listing_shows_the_jumps_as_they_are(backend):
     one, two = block(backend, 1, 0, 1), block(backend, 2, 0)
 
     def notes():
-        return [note for _, note, text in backend.listing(one) if "jump" in text]
+        return [row.note for row in backend.listing(one, ops_of(1, 0, 1)) if "jump" in row.text]
 
     assert notes() == ["jump0 = None", "jump1 = None"]
     backend.set_jump(one, 1, two)
@@ -126,7 +132,7 @@ def test_another_thread_gets_it_out(backend, stage, how):
     if how == "unpatch":
         backend.set_jump(one, 0, None)
     else:
-        stage.env.neg.icount_decr.high = 0xFFFF_FFFF
+        stage.env.neg.icount_decr.high = KICK
     runner.join(10)
     assert left == [(1, 0 if how == "unpatch" else TB_EXIT_REQUESTED)]
     assert stage.env.x[10] > 1
@@ -141,7 +147,7 @@ def test_a_refused_block_has_done_nothing(backend, stage):
     assert backend.enter(one) == (2, TB_EXIT_REQUESTED)
     assert (stage.env.x[10], stage.env.pc, stage.env.neg.icount_decr.low) == (1, 0x77, 0)
     stage.env.neg.icount_decr.low = 5
-    stage.env.neg.icount_decr.high = 0xFFFF_FFFF
+    stage.env.neg.icount_decr.high = KICK
     assert backend.enter(one) == (1, TB_EXIT_REQUESTED)
     assert stage.env.neg.icount_decr.low == 5
 
@@ -192,8 +198,9 @@ def test_the_address_that_a_call_gets_is_its_own_line(backend, stage):
         else:
             b.call(TOUCH, X[10], out=X[12])
     b.emit("exit_tb", None)
-    code = backend.compile(optimize(b), 1)
-    text = {addr: line for addr, _, line in backend.listing(code)}
+    ops = optimize(b)
+    code = backend.compile(ops, 1)
+    text = {row.address: row.text for row in backend.listing(code, ops)}
     for addr, line in text.items():
         for ra in re.findall(r"(?:load|store)\(.*, (0x\w+)\)|h_touch\(cpu, (0x\w+)", line):
             seen.append(int("".join(ra), 16))
@@ -227,7 +234,7 @@ def check_addresses(m: Machine) -> int:
         assert ends == sorted(ends)
         assert ends[-1] == tb.host_size
         assert [row.words[0] for row in rows] == [row[0] for row in tb.guest]
-        for addr, _, line in tb.host:
+        for addr, _, line, *_ in tb.host:
             found = CALLS.search(line)
             if found is None:
                 continue

@@ -17,6 +17,7 @@ from ..errors import shown
 from ..target import cpu as target
 from ..tcg.backend import Backend, Runtime
 from ..tcg.cflags import CHECK_INSN, TRACE_BLOCKS, TRACE_OFF, TRACE_TIMES, cf_check
+from ..tcg.env import KICK
 from ..trace import events as ev
 from ..trace.recorder import Recorder
 from .cputlb import SoftMMU
@@ -28,7 +29,6 @@ from .tb_maint import TBContext
 from .translate_all import SearchRow, unwind
 
 CPU_INTERRUPT_HARD = 2  #: a device line is up; a level, cleared only when no line is
-KICK = 0xFFFFFFFF
 
 
 class CpuLoopExit(Exception):
@@ -64,6 +64,7 @@ class CPUState:
         count: bool,
         icount: int | None,
         lock: threading.RLock,
+        capacity: int = 0,
     ) -> None:
         self.env = target.CPURISCVState()
         self.memory = memory
@@ -79,8 +80,7 @@ class CPUState:
         self._pc_word = target.OFFSET_PC // 8
         self._flags_word = target.OFFSET_TB_FLAGS // 8
         self._decr = self.env.neg.icount_decr
-        backend = make_backend(
-            Runtime(
+        self.runtime = Runtime(
                 env=self.env,
                 neg=target.OFFSET_NEG,
                 pc=target.OFFSET_PC,
@@ -92,9 +92,15 @@ class CPUState:
                 store=self.softmmu.store,
                 lookup=self.lookup_tb_ptr,
                 clock=time.perf_counter_ns,
-            )
+                flags=target.OFFSET_TB_FLAGS,
+                hot=target.HOT,
+                count=count,
+                capacity=capacity,
         )
-        self.tbs = TBContext(backend, self.emit, self.stats)
+        backend = make_backend(self.runtime)
+        recorder.seconds = backend.seconds
+        cache = memoryview(self.env.neg.jmp_cache).cast("B").cast("Q")
+        self.tbs = TBContext(backend, cache, self.emit, self.stats)
         self.tbs.on_page = self.softmmu.set_code_page
         memory.on_write = self.softmmu.invalidate
         self.interrupt_request = 0
@@ -125,6 +131,7 @@ class CPUState:
         )
         self.cflags = mechanisms.cflags(count=self.count, icount=icount, trace=trace)
         self.tbs.acyclic = mechanisms.irq_check == "acyclic"
+        self.tbs.cflags = self.cflags
         self.tbs.flush("mechanisms changed")
         self.softmmu.flush()
 

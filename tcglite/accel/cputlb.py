@@ -36,7 +36,7 @@ class SoftMMU:
 
     def __init__(self, cpu: CPUState) -> None:
         self.cpu = cpu
-        self.tlb = memoryview(cpu.env).cast("B")[type(cpu.env).neg.offset :].cast("Q")[2:]
+        self.tlb = memoryview(cpu.env.neg.tlb).cast("B").cast("Q")
         self.flush()
 
     # The TLB.

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..tcg.cflags import CF_NOIRQ, CHECK_END, CHECK_HEAD, CHECK_INSN, cf_check, cf_with_count
+from ..tcg.env import KICK
 from ..trace import events as ev
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class Budget:
         self._grant(keep)
         self.pending_raise = True
         if cf_check(tb.cflags) == CHECK_END:
-            self.cpu._decr.high = -1
+            self.cpu._decr.high = KICK
         if keep < tb.icount:
             self._cut(tb, keep)
         elif tb.cflags & CF_NOIRQ:

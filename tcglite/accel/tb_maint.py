@@ -11,24 +11,27 @@ from ..tcg.backend import Backend
 from ..tcg.cflags import CF_INVALID
 from ..tcg.env import PAGE_BITS
 from ..trace import events as ev
+from .jmp_cache import JumpCache
 from .tb import TranslationBlock
-
-JMP_CACHE_SIZE = 4096
 
 
 class TBContext:
     """All blocks of one machine, and the four ways to find one: by virtual pc (jump cache), by
     key (hash table), by guest page (for stores to code), by host PC (for restoring state)."""
 
-    def __init__(self, backend: Backend, emit: Callable[..., None], stats: Any) -> None:
+    def __init__(
+        self, backend: Backend, jmp_cache: memoryview, emit: Callable[..., None], stats: Any
+    ) -> None:
         self.backend = backend
+        self.jmp_cache = JumpCache(jmp_cache)
+        self.cflags = 0  # of the blocks that belong into the jump cache
+        self.logged = False  # each look-up is written down: generated code must not do it itself
         self.emit = emit
         self.stats = stats
         self.lock = threading.Lock()  # linking against unlinking from another thread
         self.unchained = False  # all links are cut; no new ones until the loop has looked
         self.acyclic = False  # never close a loop of links
         self.htable: dict[tuple[int, int, int, int], TranslationBlock] = {}
-        self.jmp_cache: list[TranslationBlock | None] = [None] * JMP_CACHE_SIZE
         self.by_number: dict[int, TranslationBlock] = {}
         self.pages: dict[int, set[TranslationBlock]] = {}
         self.on_page: Callable[[int, bool], None] = lambda page, has_code: None
@@ -40,13 +43,17 @@ class TBContext:
 
     def lookup(self, pc: int, phys: int, flags: int, cflags: int) -> TranslationBlock | None:
         """The block for this key, through the jump cache (QEMU: tb_lookup)."""
-        slot = pc >> 1 & JMP_CACHE_SIZE - 1
-        tb = self.jmp_cache[slot]
-        if tb is None or tb.pc != pc or tb.flags != flags or tb.cflags != cflags:
-            tb = self.htable.get((phys, pc, flags, cflags))
-            if tb is not None:
-                self.jmp_cache[slot] = tb
+        if cflags == self.cflags and (number := self.jmp_cache.find(pc, flags)):
+            return self.by_number[number]
+        tb = self.htable.get((phys, pc, flags, cflags))
+        if tb is not None:
+            self._cache_jump(tb)
         return tb
+
+    def _cache_jump(self, tb: TranslationBlock) -> None:
+        with self.lock:
+            if tb.cflags == self.cflags and not (self.unchained or self.logged):
+                self.jmp_cache.put(tb)
 
     def lookup_host(self, host_pc: int) -> TranslationBlock | None:
         """The block whose host code covers ``host_pc`` (QEMU: tcg_tb_lookup)."""
@@ -76,7 +83,7 @@ class TBContext:
             if len(blocks) == 1:
                 self.on_page(page, True)
         self.htable[tb.key] = tb
-        self.jmp_cache[tb.pc >> 1 & JMP_CACHE_SIZE - 1] = tb
+        self._cache_jump(tb)
 
     def drop(self, tb: TranslationBlock) -> None:
         """Forget a one-shot block, which nobody can find by key or reach by a link."""
@@ -126,7 +133,7 @@ class TBContext:
         each interrupt before blocks tested a flag, and what the watchdog still does."""
         with self.lock:
             self.unchained = True
-            self.jmp_cache = [None] * JMP_CACHE_SIZE
+            self.jmp_cache.clear()
             for tb in list(self.by_number.values()):
                 for slot in (0, 1):
                     self._reset_jump(tb, slot)
@@ -152,9 +159,7 @@ class TBContext:
                 if not blocks:
                     del self.pages[page]
                     self.on_page(page, False)
-        cached = tb.pc >> 1 & JMP_CACHE_SIZE - 1
-        if self.jmp_cache[cached] is tb:
-            self.jmp_cache[cached] = None
+        self.jmp_cache.remove(tb)
         self.stats.tb_invalidated += 1
         self.emit(ev.BlockInvalidated, tb=tb.number, addr=addr)
 
@@ -173,7 +178,7 @@ class TBContext:
                 tb.jmp_dest = [None, None]
                 tb.incoming = []
             self.htable.clear()
-            self.jmp_cache = [None] * JMP_CACHE_SIZE
+            self.jmp_cache.clear()
             self.by_number.clear()
             self._starts.clear()
             self._by_start.clear()

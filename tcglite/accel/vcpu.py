@@ -21,7 +21,8 @@ from typing import Protocol
 from ..errors import StateError
 from ..target import cpu as target
 from ..target.trap import UnhandledTrap
-from .cpu import KICK, CPUState
+from ..tcg.env import KICK
+from .cpu import CPUState
 from .cpu_exec import Excp, cpu_exec
 from .replay import Inputs
 

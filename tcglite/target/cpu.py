@@ -82,6 +82,9 @@ F = [Temp(GLOBAL, f"f{i}/{FREG_NAMES[i]}", _offset("f") + 8 * i) for i in range(
 PC, LOAD_RES, LOAD_VAL = (
     Temp(GLOBAL, name, _offset(name)) for name in ("pc", "load_res", "load_val")
 )
+#: Globals that guests use most, hottest first (ABI names: a1 a2 a0 a3 a4 sp s1 a5 ra s0 s2); the
+#: order is that of dynamic counts over the benchmark guests.
+HOT = [X[i] for i in (11, 12, 10, 13, 14, 2, 9, 15, 1, 8, 18)]
 OFFSET_PC, OFFSET_NEG = _offset("pc"), _offset("neg")
 OFFSET_MSTATUS, OFFSET_TB_FLAGS, OFFSET_BINS = map(_offset, ("mstatus", "tb_flags", "bins"))
 

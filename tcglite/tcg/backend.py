@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from .ir import Op
+from .ir import Op, Temp
 
 #: How a block left, beside slots 0 and 1 (QEMU: TB_EXIT_REQUESTED). With block number 0, the exit
 #: names nobody: exit_tb(0), or a goto_ptr that found nothing.
@@ -28,7 +28,10 @@ class Runtime:
     of the block records, a power of two of 64-bit words; ``cpu``: first argument of all helpers;
     ``load``/``store``: slow paths, ``load(addr, memop, ra) -> value``,
     ``store(addr, value, memop, ra)``; ``lookup``: host code of the block for the current pc, or
-    None (QEMU: helper_lookup_tb_ptr); ``clock``: time stamp for TRACE_TIMES.
+    None (QEMU: helper_lookup_tb_ptr); ``clock``: time stamp for TRACE_TIMES. ``flags``: offset of
+    the word that is part of every block's key; ``hot``: the globals that are used most, hottest
+    first; ``count``: blocks charge a budget; ``capacity``: bytes of host code to keep, 0 for
+    the backend's default.
     """
 
     env: Any
@@ -42,6 +45,23 @@ class Runtime:
     store: Callable[[int, int, int, int], None]
     lookup: Callable[[], Any]
     clock: Callable[[], int]
+    flags: int
+    hot: Sequence[Temp]
+    count: bool
+    capacity: int = 0
+
+
+class HostInsn(NamedTuple):
+    """One host instruction, or line: ``raw``: its bytes in hexadecimal; ``note``: what its operands
+    stand for; ``op``: number of the op, after optimisation, that it was made from; ``insn``: number
+    in the block of the guest instruction behind that, None for the head."""
+
+    address: int
+    raw: str
+    text: str
+    note: str
+    op: int
+    insn: int | None = None
 
 
 class HostCode(Protocol):
@@ -59,6 +79,7 @@ class Backend(Protocol):
     getpc_adj: int  #: what to subtract from a return address to be inside the call
     capacity: int  #: bytes (or whatever ``used`` counts) before the accelerator must flush
     used: int
+    note: str  #: one line on how it works here
 
     def compile(self, ops: Sequence[Op], number: int) -> HostCode:
         """Host code for ``ops`` of block ``number`` (> 0)."""
@@ -69,8 +90,11 @@ class Backend(Protocol):
     def enter(self, code: Any) -> tuple[int, int]:
         """Run from ``code`` on until something leaves: (block number or 0, exit index)."""
 
-    def listing(self, code: Any) -> list[tuple[int, str, str]]:
-        """(host address, raw form, text) of each host instruction, as it is patched now."""
+    def seconds(self, stamps: Sequence[int]) -> list[float]:
+        """The time stamps of TRACE_TIMES as values of ``time.perf_counter``."""
+
+    def listing(self, code: Any, ops: Sequence[Op]) -> list[HostInsn]:
+        """Each host instruction, as it is patched now; ``ops`` is what ``code`` was made from."""
 
     def flush(self) -> None:
         """Forget all code; nothing is running."""

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ..errors import UnknownName
+from ..errors import BackendUnavailable, UnknownName
 from .backend import Backend, Runtime
 from .python_backend import PythonBackend
+from .x86_64.backend import X86Backend
+from .x86_64.buffer import CodeBuffer
 
-BACKENDS: dict[str, Callable[[Runtime], Backend]] = {"python": PythonBackend}
-BEST = ("python",)  #: in the order in which "auto" tries them
+BACKENDS = ("x86_64", "python")  #: in the order in which "auto" tries them
 
 
-def make_backend(name: str) -> Callable[[Runtime], Backend]:
-    """The constructor of backend ``name``; "auto": the best one that works here."""
-    if name == "auto":
-        name = BEST[0]
-    if name == "x86_64":
-        raise UnknownName("the x86_64 backend is not there yet; expected auto or python")
-    if name not in BACKENDS:
+def check_backend(name: str) -> None:
+    """UnknownName unless ``name`` is "auto" or one of BACKENDS."""
+    if name != "auto" and name not in BACKENDS:
         raise UnknownName(f"unknown backend {name!r}; expected auto, {', '.join(BACKENDS)}")
-    return BACKENDS[name]
+
+
+def make_backend(name: str, rt: Runtime) -> Backend:
+    """Backend ``name``, or the first that works here; BackendUnavailable says why it cannot."""
+    check_backend(name)
+    if name == "python":
+        return PythonBackend(rt)
+    try:
+        return X86Backend(rt)
+    except BackendUnavailable as error:
+        if name != "auto":
+            raise BackendUnavailable(f"no backend x86_64 here: {error}; try python") from None
+        backend = PythonBackend(rt)
+        backend.note += f"; no native code: {error}"
+        return backend
+
+
+def listing_backend(name: str, rt: Runtime) -> Backend:
+    """Backend ``name`` to compile and list with, on any computer; it cannot be entered."""
+    check_backend(name)
+    if name == "python":
+        return PythonBackend(rt)
+    return X86Backend(rt, CodeBuffer(1 << 20, "plain"))

@@ -16,6 +16,16 @@ PAGE_BITS = 12
 PAGE_SIZE = 1 << PAGE_BITS
 PAGE_MASK = ~(PAGE_SIZE - 1) & (1 << 64) - 1
 
+KICK = 1 << 31  #: the exit flag when it is up: the smallest number, below any budget's negative
+
+KICK = 1 << 31  #: the exit flag when it is up: the smallest number, below any budget negated
+
+JMP_CACHE_BITS = 12
+JMP_CACHE_SIZE = 1 << JMP_CACHE_BITS  #: entries of the jump cache (QEMU: TB_JMP_CACHE_SIZE)
+JMP_CACHE_MASK = JMP_CACHE_SIZE - 1
+JMP_CACHE_WORDS = 4  #: 64-bit words in an entry: guest pc, flags, host address, block number
+JMP_CACHE_EMPTY = 1  #: a pc that no block has
+
 #: Flags in the low bits of a tag; any of them makes the inline comparison fail.
 TLB_INVALID = 1 << 11
 TLB_NOTDIRTY = 1 << 10  #: the page holds translated code: a store must invalidate it
@@ -26,8 +36,9 @@ TLB_EMPTY = (1 << 64) - 1  #: a tag that matches nothing
 class IcountDecr(ctypes.Structure):
     """Budget and exit flag in one word, so that one signed test asks both (QEMU: IcountDecr).
 
-    ``low``: instructions left; ``high``: 0, or all ones once somebody wants the loop back. QEMU's
-    halves have 16 bits each; ours have 32, and under icount ``low`` is still filled 65535 at most.
+    ``low``: instructions left; ``high``: 0, or KICK once somebody wants the loop back. QEMU's
+    halves have 16 bits each (and -1 for the flag); ours have 32, and under icount ``low`` is still
+    filled 65535 at most.
     """
 
     _fields_ = [("low", ctypes.c_uint32), ("high", ctypes.c_uint32)]
@@ -39,5 +50,8 @@ class CPUNeg(ctypes.Structure):
     _fields_ = [
         ("icount_decr", IcountDecr),
         ("ring_next", ctypes.c_uint64),  # block records written since reset
+        ("unwinding", ctypes.c_uint64),  # a callback wants to leave for the loop
+        ("stamp", ctypes.c_uint64),  # time stamp counter when host code was last left
         ("tlb", ctypes.c_uint64 * (TLB_SIZE * TLB_WORDS)),
+        ("jmp_cache", ctypes.c_uint64 * (JMP_CACHE_SIZE * JMP_CACHE_WORDS)),
     ]

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from types import CodeType
 from typing import Any
 
-from .backend import TB_EXIT_REQUESTED, Runtime
+from .backend import TB_EXIT_REQUESTED, HostInsn, Runtime
 from .cflags import TRACE_TIMES
 from .env import PAGE_BITS, PAGE_MASK, TLB_SIZE, TLB_WORDS, CPUNeg
 from .ir import CONST, GLOBAL, TB, Op, Temp
@@ -27,6 +27,9 @@ _SHIFT = PAGE_BITS - (TLB_WORDS.bit_length() - 1)  # address -> index of a TLB e
 _INDEX = (TLB_SIZE - 1) * TLB_WORDS
 _VIEWS = {MO_SIGN | i: "bhi"[i] for i in range(3)} | {i: "BHIQ"[i] for i in range(4)}
 _VIEWS[MO_SIGN | 3] = "Q"
+
+DEFAULT_CAPACITY = 1 << 18  #: lines
+LINE_BYTES = 128  #: what a line counts as, where bytes are asked for
 
 JUMP = "if (to := jump{}) is not None: return to"  #: what goto_tb is by itself
 
@@ -50,9 +53,10 @@ class PythonBackend:
 
     name = "python"
     getpc_adj = 0  # a "return address" is the line of the call itself
+    note = "Python functions"
 
-    def __init__(self, rt: Runtime, capacity: int = 1 << 18) -> None:
-        self.capacity = capacity  # lines
+    def __init__(self, rt: Runtime) -> None:
+        self.capacity = rt.capacity // LINE_BYTES or DEFAULT_CAPACITY
         self.used = 0
         self._next = 1 << 16
         self._left = [0, 0]
@@ -128,8 +132,18 @@ class PythonBackend:
             pass
         return self._left[0], self._left[1]
 
-    def listing(self, code: PythonCode) -> list[tuple[int, str, str]]:
+    def seconds(self, stamps: Sequence[int]) -> list[float]:
+        """``clock`` counts nanoseconds of ``time.perf_counter``."""
+        return [stamp / 1e9 for stamp in stamps]
+
+    def listing(self, code: PythonCode, ops: Sequence[Op]) -> list[HostInsn]:
         """One row a line; what the jump names are bound to now stands beside them."""
+        emitter = _Emitter(self, code.start, 0)
+        origin = [0]  # of each line
+        for number, op in enumerate(ops):
+            emitter.op(op)
+            del origin[len(emitter.lines) + 1 :]
+            origin += [number] * (len(emitter.lines) + 1 - len(origin))
         rows = []
         for i, line in enumerate(code.lines):
             note = ""
@@ -137,7 +151,7 @@ class PythonBackend:
                 if f"jump{slot}" in line:
                     fn = code.names[f"jump{slot}"]
                     note = f"jump{slot} = {fn.__code__.co_filename if fn else None}"
-            rows.append((code.start + i, note, line))
+            rows.append(HostInsn(code.start + i, "", line, note, origin[i]))
         return rows
 
     def flush(self) -> None:

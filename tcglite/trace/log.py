@@ -29,6 +29,19 @@ EXCEPTIONS = {
 INTERRUPTS = {3: "m_software", 7: "m_timer", 11: "m_external"}
 
 
+class HostLine(Protocol):
+    """One host instruction, or line of Python."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def raw(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def note(self) -> str: ...
+
+
 class Block(Protocol):
     """What the log prints about a block; each listing is made when it is asked for.
     ``insn_ends``: (guest pc, host address where its code ends) of each instruction."""
@@ -52,7 +65,7 @@ class Block(Protocol):
     @property
     def ir_opt(self) -> str: ...
     @property
-    def host(self) -> Iterable[tuple[int, str, str]]: ...
+    def host(self) -> Iterable[HostLine]: ...
     @property
     def insn_ends(self) -> Iterable[tuple[int, int]]: ...
 
@@ -90,11 +103,18 @@ class LogWriter:
         ends = list(block.insn_ends)
         if ends:
             self._print(f"  -- guest addr {ends[0][0]:#018x} + tb prologue")
-        for addr, raw, text in block.host:
-            while len(ends) > 1 and addr >= ends[0][1]:
+        last = ends[-1][1] if ends else 0
+        for line in block.host:
+            while len(ends) > 1 and line.address >= ends[0][1]:
                 ends.pop(0)
                 self._print(f"  -- guest addr {ends[0][0]:#018x}")
-            self._print(f"{addr:#010x}:  {text}{'  # ' + raw if raw else ''}")
+            if ends and line.address >= last:
+                ends.clear()
+                self._print("  -- tb slow paths + alignment")
+            raw = " ".join(line.raw[i : i + 2] for i in range(0, len(line.raw), 2))
+            note = f"  # {line.note}" if line.note else ""
+            self._print(f"{line.address:#010x}:  {raw + '  ' if raw else '':{26 * bool(raw)}}"
+                        f"{line.text}{note}")
         self._print()
 
     def executing(self, block: Block) -> None:

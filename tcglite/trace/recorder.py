@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -41,6 +41,7 @@ class Recorder:
         self.listeners: list[Callable[[Event], None]] = []
         self.enabled = mode is not None
         self.lost_events = 0
+        self.seconds: Callable[[Sequence[int]], list[float]] = list  # time stamps as perf_counter
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self._blocks: dict[int, BlockTranslated] = {}
 
@@ -98,7 +99,7 @@ class Recorder:
             for ring in range(position, until):
                 block = known[numbers[ring - first]]
                 entry = "loop" if from_loop else "goto_ptr" if indirect else "chain"
-                time = stamps[ring - first] / 1e9 if stamps else clock
+                time = stamps[ring - first] if stamps else clock
                 open_run = BlockRun(
                     insns=None if insns_now is None else insns,
                     time=time, ring=ring, tb=block.tb, pc=block.pc,
@@ -147,8 +148,8 @@ class Recorder:
                 at += 1
         return out, at
 
-    def _records(self, first: int, stop: int) -> tuple[list[int], list[int]]:
-        """Block numbers, and time stamps (ns) if there are any, of the records from ``first``."""
+    def _records(self, first: int, stop: int) -> tuple[list[int], list[float]]:
+        """Block numbers, and times (seconds) if there are any, of the records from ``first``."""
         if first >= stop:
             return [], []
         each = self.words_each
@@ -156,7 +157,7 @@ class Recorder:
         start, end = first % self.capacity, (stop - 1) % self.capacity + 1
         pieces = [(start, end)] if start < end else [(start, self.capacity), (0, end)]
         words = [word for a, b in pieces for word in view[a * each : b * each].tolist()]
-        return (words, []) if each == 1 else (words[::2], words[1::2])
+        return (words, []) if each == 1 else (words[::2], self.seconds(words[1::2]))
 
     def _anchor(self, events: list[Event], first: int, written: int, now: int | None) -> int:
         """Instruction count at the first record that is left."""
