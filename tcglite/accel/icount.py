@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from .cpu import CPUState
     from .tb import TranslationBlock
 
-ICOUNT_LOW = 0xFFFF  #: most that ``low`` holds under icount, as in QEMU; the rest is ``extra``
+#: Most that ``low`` holds under icount; the rest is ``extra``. QEMU's has 16 bits; but filling it
+#: again takes a trip through the loop, and ours costs a thousand times QEMU's.
+ICOUNT_LOW = (1 << 22) - 1
 COUNT_LOW = 0x7FFFFFFF
 CUT, RAISE, QUANTUM, REFILL = range(4)  #: what to do at a limit
 

@@ -37,8 +37,7 @@ class IcountDecr(ctypes.Structure):
     """Budget and exit flag in one word, so that one signed test asks both (QEMU: IcountDecr).
 
     ``low``: instructions left; ``high``: 0, or KICK once somebody wants the loop back. QEMU's
-    halves have 16 bits each (and -1 for the flag); ours have 32, and under icount ``low`` is still
-    filled 65535 at most.
+    halves have 16 bits each (and -1 for the flag); ours have 32.
     """
 
     _fields_ = [("low", ctypes.c_uint32), ("high", ctypes.c_uint32)]
