@@ -118,8 +118,8 @@ def test_deadlines_are_met_to_the_instruction(shift: int) -> None:
 
 @pytest.mark.parametrize("ticks", [2000, 655])
 def test_a_budget_that_does_not_fit_is_split(ticks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``low`` holds so much at most (65535 in QEMU, and here), the rest waits in ``extra``; when only ``low`` was used up the
-    loop refills it, and cuts no block for that."""
+    """``low`` holds so much at most (65535 in QEMU, and here), the rest waits in ``extra``; when
+    only ``low`` was used up the loop refills it, and cuts no block for that."""
     monkeypatch.setattr(icount, "ICOUNT_LOW", 0xFFFF)
     m = machine(
         f"""
