@@ -356,7 +356,10 @@ class Machine:
 
     @property
     def insns(self) -> int | None:
-        """Instructions retired since reset; while it runs, rounded up to a block."""
+        """Instructions retired since reset; while it runs, rounded up to a block (and where
+        blocks do not begin with a test of the flag, as of the last return to the loop)."""
+        if self.running and not self._vcpu.inside:
+            self._cpu.observer.look()
         return self._cpu.insns_now()
 
     @property

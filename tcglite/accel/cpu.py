@@ -24,6 +24,7 @@ from .cputlb import SoftMMU
 from .icount import Budget
 from .mechanisms import Mechanisms
 from .memory import AddressSpace
+from .observer import Observer
 from .tb import TranslationBlock
 from .tb_maint import TBContext
 from .translate_all import SearchRow, unwind
@@ -81,26 +82,14 @@ class CPUState:
         self._flags_word = target.OFFSET_TB_FLAGS // 8
         self._decr = self.env.neg.icount_decr
         self.runtime = Runtime(
-                env=self.env,
-                neg=target.OFFSET_NEG,
-                pc=target.OFFSET_PC,
-                ram=memory.ram,
-                ram_base=memory.ram_base,
-                ring=recorder.ring,
-                cpu=self,
-                load=self.softmmu.load,
-                store=self.softmmu.store,
-                lookup=self.lookup_tb_ptr,
-                clock=time.perf_counter_ns,
-                flags=target.OFFSET_TB_FLAGS,
-                hot=target.HOT,
-                count=count,
-                capacity=capacity,
-        )
+            env=self.env, neg=target.OFFSET_NEG, pc=target.OFFSET_PC, flags=target.OFFSET_TB_FLAGS,
+            hot=target.HOT, ram=memory.ram, ram_base=memory.ram_base, ring=recorder.ring, cpu=self,
+            load=self.softmmu.load, store=self.softmmu.store, lookup=self.lookup_tb_ptr,
+            clock=time.perf_counter_ns, count=count, capacity=capacity,
+        )  # fmt: skip
         backend = make_backend(self.runtime)
         recorder.seconds = backend.seconds
-        cache = memoryview(self.env.neg.jmp_cache).cast("B").cast("Q")
-        self.tbs = TBContext(backend, cache, self.emit, self.stats)
+        self.tbs = TBContext(backend, self.env.neg, self.emit, self.stats)
         self.tbs.on_page = self.softmmu.set_code_page
         memory.on_write = self.softmmu.invalidate
         self.interrupt_request = 0
@@ -108,7 +97,9 @@ class CPUState:
         self.halted = False
         self.exception: tuple[int, int, bool] | None = None  # cause, mtval, expected
         self.cflags_next_tb: int | None = None
-        self.observer = False  # the next trip through the loop must not look at interrupts
+        self.kicked = False  # somebody wants more than to look on
+        self.observer = Observer(self)
+        self.discreet = False  # the next trip through the loop must not look at interrupts
         self.one_shot: TranslationBlock | None = None
         self.stop_reason: str | None = None
         self.stop_detail = ""
@@ -140,7 +131,7 @@ class CPUState:
         target.reset(self.env)
         self.interrupt_request = 0
         self.exception = self.cflags_next_tb = self.stop_reason = self.one_shot = None
-        self.halted = self.exit_request = self.observer = False
+        self.halted = self.exit_request = self.discreet = self.kicked = False
         self._decr.high = 0
         self.budget.reset()
 
@@ -181,6 +172,7 @@ class CPUState:
 
     def kick(self, why: str) -> None:
         """Set the exit flag: the next block that tests it refuses to run."""
+        self.kicked = True
         self._decr.high = KICK
         self.emit(ev.FlagSet, why=why)
         if self.mechanisms.irq_check == "unlink":
@@ -204,7 +196,7 @@ class CPUState:
         self.exit_request = True
         self.kick("stop")
         if not self.mechanisms.kick_heard:
-            self.observer = True
+            self.discreet = True
             self.tbs.unlink_all()
 
     def stop(self, reason: str, detail: str = "") -> None:

@@ -48,14 +48,18 @@ def cpu_handle_interrupt(cpu: CPUState, last_tb: TranslationBlock | None) -> tup
     """
     if cpu.cflags_next_tb is not None and cpu.cflags_next_tb & CF_NOIRQ:
         return False, last_tb
-    if cpu.cflags & CF_COUNT and not (cpu.observer or cpu._decr.low or cpu.budget.extra):
+    if cpu.cflags & CF_COUNT and not (cpu.discreet or cpu._decr.low or cpu.budget.extra):
         cpu.budget.exhausted()
-    if cpu.observer:
-        cpu.observer = False
+    if cpu.observer.waiting:
+        cpu.observer.answer()
+    if cpu.discreet:
+        cpu.discreet = False
         return cpu.exit_request, last_tb
     if cpu._decr.high:
+        kicked, cpu.kicked = cpu.kicked, False
         cpu._decr.high = 0
-        cpu.emit(ev.FlagCleared)
+        if kicked:
+            cpu.emit(ev.FlagCleared)
     if cpu.tbs.unchained:
         cpu.tbs.unchained = False
     if cpu.interrupt_request & CPU_INTERRUPT_HARD:
@@ -89,8 +93,6 @@ def cpu_tb_exec(cpu: CPUState, tb: TranslationBlock) -> tuple[TranslationBlock |
     if tb_exit == TB_EXIT_REQUESTED:
         assert last is not None
         cpu.env.pc = last.pc  # nothing of it ran; chained jumps do not store pc
-        if cpu.on_exec is not None:
-            cpu.on_exec("stopped", last)
     return last, tb_exit
 
 
@@ -106,7 +108,12 @@ def cpu_loop_exec_tb(cpu: CPUState, tb: TranslationBlock) -> tuple[TranslationBl
                 cpu.emit(ev.LoopExit, reason="slot", tb=last.number, slot=tb_exit)
         return last, tb_exit
     assert last is not None
-    if cpu._decr.high and cf_check(last.cflags) in (CHECK_HEAD, CHECK_INSN):
+    heard = cpu._decr.high and cf_check(last.cflags) in (CHECK_HEAD, CHECK_INSN)
+    if heard and cpu.observer.was_all():
+        return None, 0
+    if cpu.on_exec is not None:
+        cpu.on_exec("stopped", last)
+    if heard:
         cpu.stats.tb_refused += 1
         cpu.stats.loop_returns += 1
         cpu.emit(ev.LoopExit, reason="refused", tb=last.number)

@@ -152,12 +152,12 @@ class Budget:
                 cpu.stats.loop_returns += 1  # the jump that led here was cut just in time
                 cpu.emit(ev.LoopExit, reason="none", tb=None)
             else:
-                cpu.observer = True
+                cpu.discreet = True
         elif kind == CUT:
             self._cut(tb, left)
         else:
             self.prepare()
-            cpu.observer = True
+            cpu.discreet = True
 
     def _raise_inside(self, tb: TranslationBlock) -> None:
         """A line goes up inside ``tb``: let exactly this block run. Whoever looks in it at what
@@ -167,13 +167,14 @@ class Budget:
         self._grant(keep)
         self.pending_raise = True
         if cf_check(tb.cflags) == CHECK_END:
+            self.cpu.kicked = True
             self.cpu._decr.high = KICK
         if keep < tb.icount:
             self._cut(tb, keep)
         elif tb.cflags & CF_NOIRQ:
             self.cpu.cflags_next_tb = tb.cflags  # the loop would not find it by itself
         else:
-            self.cpu.observer = True
+            self.cpu.discreet = True
 
     def _cut(self, tb: TranslationBlock, keep: int) -> None:
         """Have the first ``keep`` instructions of ``tb`` run as a block of their own."""
@@ -183,7 +184,7 @@ class Budget:
         if cpu.icount_shift is not None:
             self._refused(tb)
         else:
-            cpu.observer = True
+            cpu.discreet = True
 
     def exhausted(self) -> bool:
         """The hart is between two instructions, and the budget is used up or no longer right: do
@@ -193,7 +194,7 @@ class Budget:
         fired = self.fire(self.insns)
         if self.prepare() == CUT and self.granted == 0:
             cpu.exit_request = True
-            cpu.observer = not cpu.mechanisms.kick_heard
+            cpu.discreet = not cpu.mechanisms.kick_heard
         return fired
 
     def _refused(self, tb: TranslationBlock, cause: str = "budget") -> None:

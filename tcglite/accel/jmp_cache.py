@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..tcg.env import JMP_CACHE_EMPTY, JMP_CACHE_MASK, JMP_CACHE_SIZE, JMP_CACHE_WORDS
+from ..tcg.env import JMP_CACHE_EMPTY, JMP_CACHE_MASK, JMP_CACHE_SIZE, JMP_CACHE_WORDS, CPUNeg
 from .tb import TranslationBlock
 
 
@@ -12,8 +12,8 @@ class JumpCache:
 
     _EMPTY = memoryview(JMP_CACHE_EMPTY.to_bytes(8, "little") * JMP_CACHE_SIZE).cast("Q")
 
-    def __init__(self, words: memoryview) -> None:
-        self.words = words
+    def __init__(self, neg: CPUNeg) -> None:
+        self.words = memoryview(neg.jmp_cache).cast("B").cast("Q")
         self.clear()
 
     def find(self, pc: int, flags: int) -> int:

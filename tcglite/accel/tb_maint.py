@@ -9,7 +9,7 @@ from typing import Any
 
 from ..tcg.backend import Backend
 from ..tcg.cflags import CF_INVALID
-from ..tcg.env import PAGE_BITS
+from ..tcg.env import PAGE_BITS, CPUNeg
 from ..trace import events as ev
 from .jmp_cache import JumpCache
 from .tb import TranslationBlock
@@ -19,11 +19,9 @@ class TBContext:
     """All blocks of one machine, and the four ways to find one: by virtual pc (jump cache), by
     key (hash table), by guest page (for stores to code), by host PC (for restoring state)."""
 
-    def __init__(
-        self, backend: Backend, jmp_cache: memoryview, emit: Callable[..., None], stats: Any
-    ) -> None:
+    def __init__(self, backend: Backend, neg: CPUNeg, emit: Callable[..., None], stats: Any):
         self.backend = backend
-        self.jmp_cache = JumpCache(jmp_cache)
+        self.jmp_cache = JumpCache(neg)
         self.cflags = 0  # of the blocks that belong into the jump cache
         self.logged = False  # each look-up is written down: generated code must not do it itself
         self.emit = emit

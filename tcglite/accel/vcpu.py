@@ -161,8 +161,13 @@ class VCPU:
         cpu.wake_up()
         self._jobs.put(None)
 
+    @property
+    def inside(self) -> bool:
+        """Is this the thread that runs the hart: a callback?"""
+        return self.running and threading.get_ident() == self._runner
+
     def _check_outside(self) -> None:
-        if self.running and threading.get_ident() == self._runner:
+        if self.inside:
             raise StateError("the machine waits for its callback: that cannot wait for the machine")
 
     # In the thread.
