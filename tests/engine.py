@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import backends
+
 from tcglite import Machine, Mechanisms
 from tcglite.machine import RunResult, StopReason
 from tcglite.target.asm import assemble
@@ -76,7 +78,7 @@ def machine(source: str, *, compressed: bool = False, **options: Any) -> Machine
     """A machine with 64 KiB that will run ``source``. Names of switches are taken for switches;
     the rest goes to ``Machine``."""
     switches = {name: options.pop(name) for name in list(options) if name in _SWITCHES}
-    options = {"memory": "64K", "backend": "python", "trace": "events"} | options
+    options = {"memory": "64K", "backend": backends.chosen, "trace": "events"} | options
     head = "        .option rvc\n" if compressed else "        .option norvc\n"
     program = assemble(head + "        .text\n        .globl _start\n_start:\n" + source)
     return Machine(program, mechanisms=Mechanisms(**switches), **options)
@@ -137,10 +139,12 @@ def successors(tb: Any) -> set[int]:
 
 def assert_links_are_sound(m: Machine) -> None:
     """Every link leads along an edge of the guest's program, inside one page, to a good block of
-    the same kind that does not reach into a second page; and both ends agree about it."""
+    the same kind that does not reach into a second page; both ends agree about it, and so does
+    the host code."""
     by_number = {tb.number: tb for tb in m.tbs}
     for tb in by_number.values():
         for slot, number in enumerate(tb.slots):
+            assert backends.jumps_to(m, tb.number, slot) == number, f"{tb}, slot {slot}"
             if number is None:
                 continue
             dest = by_number[number]

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import backends
 import pytest
 
 from tcglite import Machine, Mechanisms
@@ -75,7 +76,9 @@ ASLEEP = "_start: li t0, 0x808\n csrw mie, t0\n1: wfi\n j 1b\n"
 
 def machine(source: str, check: str = "tb-start", **options: Any) -> Machine:
     """64 KiB, source text, and where to look for interrupts."""
-    options = {"memory": "64K", "mechanisms": Mechanisms(irq_check=check)} | options
+    options = {
+        "memory": "64K", "backend": backends.chosen, "mechanisms": Mechanisms(irq_check=check)
+    } | options  # fmt: skip
     return Machine(assemble(source), **options)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import backends
 import pytest
 
 from tcglite import Machine, Mechanisms
 from tcglite.machine import StopReason
 from tcglite.target.asm import assemble
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 RAM, SIZE = 0x8000_0000, 1 << 16
 SECONDS = 20  #: a run that takes so long has failed
@@ -26,7 +29,8 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def machine(source: str, **options: Any) -> Machine:
-    return Machine(assemble("        .option norvc\n_start: " + source), memory=SIZE, **options)
+    program = assemble("        .option norvc\n_start: " + source)
+    return Machine(program, memory=SIZE, backend=backends.chosen, **options)
 
 
 UNMASK = "li t0, 8\n csrw mstatus, t0\n li t0, 0x80\n csrw mie, t0\n j .\n"

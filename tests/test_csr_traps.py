@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import backends
 import pytest
 import trap_table
 import trap_table_memory
@@ -10,6 +11,8 @@ from trap_probe import BITS, FIELDS, Probe, bits_at, build, parse
 
 from tcglite import Machine, Mechanisms
 from tcglite.target.asm import assemble
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 PROBES: list[Probe] = [
     *trap_table.REGISTERS, *trap_table.MTVEC, *trap_table.OPERATIONS, *trap_table.MISSING,
@@ -27,8 +30,8 @@ def assembly():
 
 
 @pytest.fixture(scope="module")
-def ours(assembly) -> list[Line]:
-    with Machine(assembly, backend="python") as m:
+def ours(assembly, backend) -> list[Line]:
+    with Machine(assembly, backend=backends.chosen) as m:
         result = m.run(timeout=60)
         assert result.reason.value == "exit", (result, m.console)
         return parse(m.console)
@@ -76,7 +79,7 @@ def test_as_specified(n, ours, assembly):
     ids=str,
 )
 def test_no_switch_changes_what_the_guest_sees(ours, assembly, options):
-    with Machine(assembly, backend="python", **options) as m:
+    with Machine(assembly, backend=backends.chosen, **options) as m:
         assert m.run(timeout=60).reason.value == "exit"
         lines = parse(m.console)
     for probe, line, other in zip(PROBES, ours, lines, strict=True):
@@ -125,7 +128,7 @@ def test_every_difference_has_a_reason():
 
 def run(source: str, **options) -> Machine:
     """Run to an ebreak whose handler cannot run. The caller closes it."""
-    m = Machine(assemble("_start:\n" + source + "\n    ebreak"), backend="python", **options)
+    m = Machine(assemble("_start:\n" + source + "\n    ebreak"), backend=backends.chosen, **options)
     result = m.run(timeout=20)
     assert result.reason.value == "unhandled-trap", result
     return m

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import backends
 import pytest
 
 from tcglite import Machine, Mechanisms, guests
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def _run(name: str, **options: Any) -> tuple[str, int | None, str]:
     """Reason, exit code and console of a guest, with its stdin typed at the start."""
     guest = guests.info(name)
-    with Machine(guests.load(name), backend="python", **options) as machine:
+    with Machine(guests.load(name), backend=backends.chosen, **options) as machine:
         machine.uart.type(guest.stdin)
         result = machine.run(timeout=60)
         if guest.instructions is not None and not options:
@@ -34,7 +37,7 @@ def test_the_doorbell_cuts_the_block_where_device_accesses_come_last(
 
 
 def test_loop_runs_until_the_limit() -> None:
-    with Machine(guests.load("loop"), backend="python") as machine:
+    with Machine(guests.load("loop"), backend=backends.chosen) as machine:
         result = machine.run(max_insns=403)
         assert result.reason.value == "max-insns"
         assert machine.console == ""

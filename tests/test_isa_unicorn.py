@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 
+import backends
 import pytest
 from engine_programs import (
     CODE,
@@ -65,13 +66,13 @@ def on_unicorn(code: bytes, regs: list[int]) -> State:
 
 def _machine(limit: int) -> Machine:
     return Machine(
-        b"\0\0\0\0", backend="python", memory=RAM_SIZE,
+        b"\0\0\0\0", backend=backends.chosen, memory=RAM_SIZE,
         mechanisms=Mechanisms(max_block_insns=limit),
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def machines():
+def machines(backend):
     """One with whole blocks, one with a block for each instruction; blocks die with each reset."""
     with _machine(512) as whole, _machine(1) as single:
         yield whole, single
@@ -387,7 +388,7 @@ def faulting_machines(machines):
         {"icount": 0},
         {"count": False, "trace": "blocks"},
     ]
-    others = [Machine(EBREAK, backend="python", memory=RAM_SIZE, **way) for way in ways]
+    others = [Machine(EBREAK, backend=backends.chosen, memory=RAM_SIZE, **way) for way in ways]
     yield *machines, *others
     for m in others:
         m.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 
+import backends
 import pytest
 from running import (
     ALL,
@@ -20,6 +21,8 @@ from running import (
 from tcglite import Machine, Mechanisms, guests
 from tcglite.errors import StateError
 from tcglite.machine import StopReason
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 # -- callbacks --------------------------------------------------------------------------------
 
@@ -146,7 +149,7 @@ RESETS = {
 @pytest.mark.parametrize("name", RESETS)
 def test_after_a_reset_everything_is_as_at_the_first_time(name: str) -> None:
     """Wherever the run before was left, and whatever the guest did to its own code."""
-    with Machine(guests.load(name), **RESETS[name]) as m:
+    with Machine(guests.load(name), backend=backends.chosen, **RESETS[name]) as m:
         first = m.run(timeout=SECONDS)
         after = m.insns, m.console, m.cpu.registers, m.cpu.csr["mstatus"]
         for limit in (None, 5, 50, 151, 0):

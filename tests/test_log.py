@@ -6,6 +6,7 @@ import io
 import re
 from typing import Any
 
+import backends
 import pytest
 from engine_qemu import needs_qemu, run_qemu
 from log_lines import LAYOUT, SAMPLES, essence, guest_code, item_of, without_vain_refusals
@@ -14,11 +15,13 @@ from tcglite import Machine, Mechanisms, guests
 from tcglite.target.asm import assemble
 from tcglite.trace.log import ITEMS
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 
 def log_of(guest: Any, *items: str, max_insns: int | None = None, **options: Any) -> str:
     """The log of a run, up to ``max_insns``."""
     out = io.StringIO()
-    with Machine(guest, backend="python", **options) as m:
+    with Machine(guest, backend=backends.chosen, **options) as m:
         m.set_log(items, out)
         if m.clock.now() == 0 and options.get("icount") is not None:
             m.clock.warp(6 << options["icount"])  # QEMU's boot ROM is six instructions
@@ -65,7 +68,7 @@ def test_all_items_together():
 def test_a_block_in_every_form():
     source = ".option norvc\n_start: addi a0, a0, 1\n lw a1, 0(sp)\n j _start\n"
     out = io.StringIO()
-    with Machine(assemble(source), backend="python") as m:
+    with Machine(assemble(source), backend=backends.chosen) as m:
         m.cpu["sp"] = 0x8000_1000
         m.set_log(["in_asm", "out_asm", "exec"], out)
         m.run(max_insns=3)
@@ -84,7 +87,8 @@ def test_a_block_in_every_form():
     )
     block = log.partition("OUT:")[2].partition("\n\n")[0]
     assert re.findall(r"guest addr 0x0*([0-9a-f]+)", block) == ["80000000", "80000004", "80000008"]
-    assert len(re.findall("^0x", block, re.MULTILINE)) == len(host) == tb.host_size
+    assert len(re.findall("^0x", block, re.MULTILINE)) == len(host)
+    assert sum(len(row.raw) // 2 or 1 for row in host) == tb.host_size
     assert re.search(
         r"^Trace 0: 0x[0-9a-f]+ \[0{16}/0000000080000000/00000033/[0-9a-f]{8}\] _start$",
         log,
@@ -105,7 +109,7 @@ def test_items_are_independent():
 
 def test_nochain_shows_every_block_run():
     """Without goto_tb nothing is linked, and each block run has its line."""
-    with Machine(guests.load("syscalls"), backend="python", trace="blocks") as m:
+    with Machine(guests.load("syscalls"), backend=backends.chosen, trace="blocks") as m:
         m.run(timeout=20)
         runs = [f"{e.pc:016x}" for e in m.events if type(e).__name__ == "BlockRun"]
     chained = essence(log_of(guests.load("syscalls"), "exec"))
@@ -118,7 +122,7 @@ def test_nochain_shows_every_block_run():
 
 def test_another_log_takes_the_place_of_the_first():
     first, second = io.StringIO(), io.StringIO()
-    with Machine(guests.load("fault"), backend="python") as m:
+    with Machine(guests.load("fault"), backend=backends.chosen) as m:
         m.set_log(["exec", "int", "in_asm"], first)
         m.run(max_insns=200, timeout=20)
         before = first.getvalue()

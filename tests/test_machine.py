@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 
+import backends
 import pytest
 
 from tcglite import Machine, StopReason, guests
 from tcglite.errors import UsageError
 from tcglite.target.asm import assemble
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 # Counts until the doorbell rings; then ends through the finisher.
 BELL = """
@@ -32,7 +35,7 @@ handler:
 
 
 def test_raise_at_in_the_past_is_refused():
-    with Machine(guests.load("loop")) as m:
+    with Machine(guests.load("loop"), backend=backends.chosen) as m:
         m.run(max_insns=1000)
         with pytest.raises(UsageError, match="stands at instruction 1000"):
             m.raise_at(999, "msip")
@@ -41,7 +44,8 @@ def test_raise_at_in_the_past_is_refused():
 
 def test_raise_at_while_it_runs():
     started = threading.Event()
-    with Machine(assemble(BELL), on_output=lambda data: started.set()) as m:
+    options = {"backend": backends.chosen, "on_output": lambda data: started.set()}
+    with Machine(assemble(BELL), **options) as m:
         m.start()
         assert started.wait(30)
         m.raise_at((m.insns or 0) + 2_000_000, "msip")

@@ -21,6 +21,8 @@ from tcglite import Machine, Mechanisms
 from tcglite.tcg.env import TLB_NOTDIRTY, TLB_SIZE, TLB_WORDS
 from tcglite.trace import events as ev
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 ADDI_S0 = 0x0004_0413  # addi s0, s0, 0; the immediate is bits 31:20
 
 

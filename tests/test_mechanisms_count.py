@@ -25,6 +25,8 @@ from tcglite.errors import UsageError
 from tcglite.tcg.cflags import CF_COUNT_MASK
 from tcglite.trace import events as ev
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 HANDLER_INSNS = 7  #: whatever the cause
 
 HANDLER = """

@@ -33,6 +33,8 @@ from tcglite.machine import StopReason
 from tcglite.tcg.cflags import CF_COUNT_MASK
 from tcglite.trace import events as ev
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 LOOP = ENABLE + THREE_BLOCKS + STAY
 WARM = SETUP + 4 * ROUND
 DELIVER = ["tb-start", "tb-end", "every-insn", "quantum", "acyclic", "unlink"]

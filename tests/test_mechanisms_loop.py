@@ -23,6 +23,8 @@ from engine import (
 from tcglite.tcg.cflags import CF_COUNT_MASK
 from tcglite.trace import events as ev
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 WARM = SETUP + 4 * ROUND
 
 #: Instruction -> (does its block end with it?, how the block goes on)

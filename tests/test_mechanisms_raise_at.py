@@ -22,6 +22,8 @@ from engine import (
 from tcglite.tcg.cflags import CF_COUNT_MASK
 from tcglite.trace import events as ev
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 LOOP = ENABLE + THREE_BLOCKS + STAY
 WARM = SETUP + 4 * ROUND
 HEADS = {WARM + k * ROUND + d: name for k in range(4) for d, name in ((0, "a"), (3, "b"), (7, "c"))}

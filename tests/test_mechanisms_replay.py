@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import backends
 import pytest
 from engine import ENABLE, END, SECONDS, STAY, THREE_BLOCKS, machine, registers, run
 
@@ -14,6 +15,8 @@ from tcglite import Machine, guests
 from tcglite.errors import GuestError, TcgliteError, UsageError
 from tcglite.machine import StopReason
 from tcglite.trace import events as ev
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 #: What the guest can notice. Where blocks were cut, and why the loop came by, may differ between
 #: the recording, which was disturbed from outside, and its replay.
@@ -30,9 +33,9 @@ ARCHITECTURE = (
 
 
 def rows(m: Machine, *kinds: type[ev.Event]) -> list[tuple[Any, ...]]:
-    """Events of these kinds (or all) without host time and without ring positions."""
+    """Events of these kinds (or all) without host time, ring positions and host addresses."""
     return [
-        (type(event), event.insns, *(getattr(event, n) for n in type(event).__slots__))
+        backends.without_addresses(event)
         for event in m.events
         if not kinds or isinstance(event, kinds)
     ]
@@ -41,8 +44,9 @@ def rows(m: Machine, *kinds: type[ev.Event]) -> list[tuple[Any, ...]]:
 def echo(**options: Any) -> Machine:
     """The bundled guest that swaps the case of what is typed until q comes."""
     return Machine(
-        guests.load("echo"), backend="python", icount=0, trace="blocks", memory="1M", **options
-    )
+        guests.load("echo"), backend=backends.chosen, icount=0, trace="blocks", memory="1M",
+        **options,
+    )  # fmt: skip
 
 
 def recorded_echo(path: Path) -> Machine:

@@ -17,6 +17,8 @@ from tcglite.accel.tb import TranslationBlock
 from tcglite.accel.translate_all import decode_search, encode_search
 from tcglite.trace import events as ev
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 END_OF_RAM = RAM + 0x1_0000
 
 TRAP = """

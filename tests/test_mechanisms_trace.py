@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import backends
 import pytest
 from engine import (
     ENABLE,
@@ -25,6 +26,8 @@ from tcglite import Machine, Mechanisms, guests
 from tcglite.target.decode import decode
 from tcglite.trace import events as ev
 from tcglite.trace.recorder import Recorder
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 #: Faults, expected exceptions, wfi, calls, device accesses; no interrupt is ever taken.
 BUSY = """
@@ -94,8 +97,9 @@ def test_bundled_guests_tell_the_same_story_in_blocks_and_in_instructions(name: 
     stories = []
     for switches in (Mechanisms(), Mechanisms(max_block_insns=1)):
         with Machine(
-            guests.load(name), backend="python", mechanisms=switches, trace="blocks", memory="1M"
-        ) as m:
+            guests.load(name), backend=backends.chosen, mechanisms=switches, trace="blocks",
+            memory="1M",
+        ) as m:  # fmt: skip
             assert run(m).exit_code == 0
             stories.append(executed_instructions(m))
             total = m.insns
@@ -231,11 +235,16 @@ def test_a_window_shows_what_the_whole_shows_there() -> None:
 
 
 def test_without_trace_there_are_no_events_and_no_records() -> None:
-    with machine(LOOP, trace=None) as m:
-        run(m, 200)
-        assert m.events == []
-        assert m._cpu.env.neg.ring_next == 0
-        assert not any("P[" in text for tb in m.tbs for _, _, text, *_ in tb.host)
+    """Nor is there code for them."""
+    for trace in (None, "events", "blocks", "times"):
+        with machine(LOOP, trace=trace) as m:
+            run(m, 200)
+            assert bool(m.events) == (trace is not None)
+            records = trace in ("blocks", "times")
+            assert bool(m._cpu.env.neg.ring_next) == records
+            for tb in m.tbs:
+                texts = [row.text + row.note for row in tb.host]
+                assert any("P[" in t or "ring_next" in t for t in texts) == records
 
 
 def test_without_counting_block_records_have_no_numbers() -> None:

@@ -23,6 +23,8 @@ from engine import (
 
 from tcglite.trace import events as ev
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 TRAP = """
         la      t0, handler
         csrw    mtvec, t0

@@ -22,6 +22,8 @@ from tcglite import Machine
 from tcglite.tcg.cflags import CF_COUNT_MASK
 from tcglite.trace import events as ev
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 # 5. Forget last_tb. 6. Link the block that came back.
 
 

@@ -27,6 +27,8 @@ from engine import (
 
 from tcglite.trace import events as ev
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 LOOP = ENABLE + THREE_BLOCKS + STAY
 WARM = SETUP + 4 * ROUND  #: at the head of a, everything linked
 

@@ -12,13 +12,17 @@ import textwrap
 import time
 from pathlib import Path
 
+import backends
 import pytest
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 SECONDS = 60  #: a process that takes so long hangs
 BEFORE = """
-import os, sys, threading
+import functools, os, sys, threading
 from tcglite import Machine, Mechanisms, guests
 from tcglite.target.asm import assemble
+Machine = functools.partial(Machine, backend="BACKEND")
 SPIN = assemble("_start: addi s0, s0, 1\\n addi s1, s1, 3\\n xor s2, s2, s1\\n j _start\\n")
 SLEEP = assemble("_start: li t0, 0x808\\n csrw mie, t0\\n1: wfi\\n j 1b\\n")
 """
@@ -27,7 +31,8 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals 
 
 def start(tmp_path: Path, script: str) -> subprocess.Popen[str]:
     path = tmp_path / "script.py"
-    path.write_text(BEFORE + textwrap.dedent(script), encoding="utf-8")
+    before = BEFORE.replace("BACKEND", backends.chosen)
+    path.write_text(before + textwrap.dedent(script), encoding="utf-8")
     return subprocess.Popen(
         [sys.executable, str(path)], text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import backends
 import pytest
 
 from tcglite import Machine, Mechanisms
 from tcglite.machine import StopReason
 from tcglite.target.asm import assemble
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 SECONDS = 20
 PROGRAM = assemble("""
@@ -58,7 +61,7 @@ def _name(mode: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("mode", [*MODES, {"icount": 0}, {"icount": 5}], ids=_name)
 def test_a_line_raised_anywhere_is_taken_once_and_the_program_ends(mode: dict[str, Any]) -> None:
-    with Machine(PROGRAM, memory="64K", **mode) as m:
+    with Machine(PROGRAM, memory="64K", backend=backends.chosen, **mode) as m:
         alone = m.run(timeout=SECONDS)
         assert alone.reason is StopReason.EXIT
         assert alone.insns is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 
+import backends
 import pytest
 from engine_programs import CODE, CORNERS, RAM_SIZE, bits_of, code_of, load_immediate, random_items
 
@@ -14,6 +15,8 @@ from tcglite.target.insns import ROWS
 
 unicorn = pytest.importorskip("unicorn")
 from unicorn import riscv_const as uc_names  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 REGISTERS = [getattr(uc_names, f"UC_RISCV_REG_X{n}") for n in range(1, 32)]
 EBREAK = (0x00100073).to_bytes(4, "little")
@@ -93,7 +96,7 @@ def test_new_code_is_what_runs(seed, mechanisms):
     code = code_of(program(rng))
     assert len(code) < AREA - CODE
     regs = [0] + [rng.choice((rng.choice(CORNERS), rng.getrandbits(64))) for _ in range(31)]
-    with Machine(image(code + EBREAK), backend="python", memory=RAM_SIZE,
+    with Machine(image(code + EBREAK), backend=backends.chosen, memory=RAM_SIZE,
                  mechanisms=mechanisms) as m:  # fmt: skip
         for n, value in enumerate(regs):
             m.cpu[f"x{n}"] = value
@@ -108,7 +111,7 @@ def test_without_invalidation_old_code_runs():
     rng = random.Random(0)
     code = code_of(program(rng))
     regs = [0] + [rng.getrandbits(64) for _ in range(31)]
-    with Machine(image(code + EBREAK), backend="python", memory=RAM_SIZE,
+    with Machine(image(code + EBREAK), backend=backends.chosen, memory=RAM_SIZE,
                  mechanisms=Mechanisms(invalidate=False)) as m:  # fmt: skip
         for n, value in enumerate(regs):
             m.cpu[f"x{n}"] = value

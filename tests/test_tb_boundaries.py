@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import backends
 import pytest
 from engine_programs import CODE, code_of
 from engine_qemu import needs_qemu, run_qemu
@@ -148,9 +149,9 @@ def test_the_end_of_a_page(offset, length):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100, 511, 512])
-def test_the_instruction_limit(limit):
+def test_the_instruction_limit(limit, backend):
     source = "_start: .option norvc\n" + "nop\n" * 900 + "ebreak"
-    with Machine(assemble(source), backend="python",
+    with Machine(assemble(source), backend=backends.chosen,
                  mechanisms=Mechanisms(max_block_insns=limit)) as m:  # fmt: skip
         m.run(timeout=20)
         counts = [tb.icount for tb in m.tbs if tb.pc >= CODE]
@@ -163,14 +164,14 @@ def test_the_instruction_limit(limit):
 
 def blocks_here(name: str) -> list[tuple[int, int, int]]:
     """(pc, instructions, flags) of all blocks translated in a run."""
-    with Machine(guests.load(name), backend="python") as m:
+    with Machine(guests.load(name), backend=backends.chosen) as m:
         m.uart.type(guests.info(name).stdin)
         assert m.run(timeout=60).reason.value == "exit"
         return [(tb.pc, tb.icount, tb.flags) for tb in m.tbs]
 
 
 @pytest.fixture(scope="module")
-def guest_blocks():
+def guest_blocks(backend):
     cache: dict[str, list[tuple[int, int, int]]] = {}
 
     def get(name: str) -> list[tuple[int, int, int]]:
@@ -186,7 +187,7 @@ NAMES = [name for name in guests.names() if name != "loop"]
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "selfmod"])
 def test_guests_as_in_unicorn(name, guest_blocks):
-    with Machine(guests.load(name), backend="python", memory="1M") as m:
+    with Machine(guests.load(name), backend=backends.chosen, memory="1M") as m:
         image = m.memory[CODE : CODE + (1 << 20)]
     fetch = fetch_from(image, CODE)
     twins = {}
@@ -244,7 +245,7 @@ KINDS = {
 
 
 @needs_qemu
-def test_long_runs_of_one_instruction_as_in_qemu(tmp_path):
+def test_long_runs_of_one_instruction_as_in_qemu(tmp_path, backend):
     """A page of each: the limits of instructions and of ops."""
     source = "_start: la s0, data\n li a1, 100\n li a2, 7\n j page0\n"
     for n, (name, text) in enumerate(KINDS.items()):
@@ -262,7 +263,7 @@ data: .8byte 1, 2"""
     elf.write_bytes(assembly.to_elf())
     run = run_qemu(elf, tmp_path, log="in_asm")
     assert run.status == 0
-    with Machine(assembly, backend="python") as m:
+    with Machine(assembly, backend=backends.chosen) as m:
         assert m.run(timeout=60).exit_code == 0
         ours = [(tb.pc, tb.icount) for tb in m.tbs]
     theirs = blocks_of_log(run.log)

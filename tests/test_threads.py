@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import backends
 import pytest
 from running import (
     ALL,
@@ -26,6 +27,8 @@ from running import (
 from tcglite import Machine, Mechanisms, guests
 from tcglite.errors import StateError
 from tcglite.machine import StopReason
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 # -- requests ---------------------------------------------------------------------------------
 
@@ -151,7 +154,9 @@ def test_a_run_in_pieces_is_the_run(check: str) -> None:
     """Paused wherever it happens to be; nothing is done twice or left out."""
     rng, nothing = random.Random(check), threading.Event()
     guest, mechanisms = guests.load("fib"), Mechanisms(irq_check=check)
-    options: dict[str, Any] = {"mechanisms": mechanisms, "memory": "1M"}
+    options: dict[str, Any] = {
+        "mechanisms": mechanisms, "memory": "1M", "backend": backends.chosen
+    }  # fmt: skip
     with Machine(guest, **options) as whole, Machine(guest, **options) as m:
         expected = whole.run(timeout=SECONDS)
         insns = 0
@@ -251,7 +256,9 @@ def test_machines_are_independent() -> None:
     results: dict[str, tuple[StopReason, str, int | None]] = {}
 
     def work(name: str, check: str) -> None:
-        with Machine(guests.load(name), mechanisms=Mechanisms(irq_check=check)) as m:
+        with Machine(
+            guests.load(name), mechanisms=Mechanisms(irq_check=check), backend=backends.chosen
+        ) as m:
             reason = m.run(timeout=SECONDS).reason
             results[name] = reason, m.console, m.wait().exit_code
 
