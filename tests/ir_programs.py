@@ -1,4 +1,4 @@
-"""Random IR, an interpreter for it, and a stage on which the python backend runs it.
+"""Random IR, and a stage on which the backends run it.
 
 Whatever runs a block leaves a *story*: the guest's registers, as memory has them, at each op that
 may raise and at the exit, and what that op was asked to do. Equal stories are equal runs.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from tcglite.target.cpu import (
@@ -20,11 +22,20 @@ from tcglite.target.cpu import (
     CPURISCVState,
     X,
 )
-from tcglite.tcg.backend import TB_EXIT_REQUESTED, Runtime
-from tcglite.tcg.env import KICK, PAGE_SIZE, TLB_EMPTY, CPUNeg
-from tcglite.tcg.ir import CONST, GLOBAL, Builder, Helper, Op, Temp
+from tcglite.tcg.backend import Backend, Runtime
+from tcglite.tcg.env import (
+    JMP_CACHE_EMPTY,
+    KICK,
+    PAGE_SIZE,
+    TLB_EMPTY,
+    TLB_NOTDIRTY,
+    CPUNeg,
+)
+from tcglite.tcg.ir import GLOBAL, Builder, Helper, Op, Temp
 from tcglite.tcg.ops import FOLD_COND, M
+from tcglite.tcg.optimize import optimize
 from tcglite.tcg.python_backend import PythonBackend
+from tcglite.tcg.x86_64.backend import X86Backend
 
 GLOBALS = [X[10], X[11], LOAD_RES, PC]  #: few, so that ops meet
 FIELDS = ("x", "pc", "load_res", "bins", "excp_uw2")
@@ -33,8 +44,18 @@ CORNERS = (
     0, 1, 2, 31, 32, 63, 64, 0xFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x1_0000_0000,
     0x7FFF_FFFF_FFFF_FFFF, 1 << 63, (1 << 63) + 1, M - 1, M, 0x0123_4567_89AB_CDEF,
 )  # fmt: skip
-ADDRESSES = (RAM_BASE, RAM_BASE + 8, RAM_BASE + 0x123, RAM_BASE + PAGE_SIZE, 0x1000, M - 7)
+ADDRESSES = (
+    RAM_BASE, RAM_BASE + 8, RAM_BASE + 0x123, RAM_BASE + PAGE_SIZE - 8, RAM_BASE + PAGE_SIZE - 3,
+    RAM_BASE + PAGE_SIZE, 0x1000, M - 7,
+)  # fmt: skip
 TEMPS = 2
+PATTERN = bytes(range(256)) * (RAM_SIZE // 256)
+READ, WRITE, READ2, WRITE2 = (
+    1,
+    2,
+    4,
+    8,
+)  #: what the TLB serves of the first page of RAM, and the second
 
 Story = list[tuple[Any, ...]]
 
@@ -60,6 +81,8 @@ class Stage:
 
     def __init__(self, registers: Sequence[int], kick: bool, budget: int, leave_at: int = -1):
         self.env = CPURISCVState()
+        self.ram = bytearray(PATTERN)
+        self.in_tlb = 0
         for temp, value in zip(GLOBALS, registers, strict=True):
             self.set(temp, value)
         self.env.neg.icount_decr.low = budget
@@ -68,7 +91,7 @@ class Stage:
         self.leave_at = leave_at
 
     def get(self, temp: Temp) -> int:
-        return int.from_bytes(bytes(self.env)[temp.value : temp.value + 8], "little")
+        return int(memoryview(self.env).cast("B").cast("Q")[temp.value // 8])
 
     def set(self, temp: Temp, value: int) -> None:
         memoryview(self.env).cast("B").cast("Q")[temp.value // 8] = value
@@ -79,17 +102,54 @@ class Stage:
         if len(self.story) - 1 == self.leave_at:
             raise InterruptedError
 
+    def fill_tlb(self, in_tlb: int) -> None:
+        """Have the TLB and the jump cache hold nothing but what ``in_tlb`` says."""
+        self.in_tlb = in_tlb
+        neg = self.env.neg
+        tlb = memoryview(neg.tlb).cast("B").cast("Q")
+        tlb[:] = _full(TLB_EMPTY, len(tlb))
+        cache = memoryview(neg.jmp_cache).cast("B").cast("Q")
+        cache[:] = _full(JMP_CACHE_EMPTY, len(cache))
+        for page in (0, 1):
+            entry = (RAM_BASE // PAGE_SIZE + page) % 4096 * 4
+            tag = RAM_BASE + page * PAGE_SIZE
+            if in_tlb & READ << 2 * page:
+                tlb[entry] = tag
+            tlb[entry + 1] = tag | (0 if in_tlb & WRITE << 2 * page else TLB_NOTDIRTY)
+
+    def inline(self, addr: int, memop: int, write: bool) -> slice | None:
+        """Where in RAM an access goes that the TLB serves."""
+        size, offset = 1 << (memop & 3), addr - RAM_BASE
+        page = offset // PAGE_SIZE
+        if page not in (0, 1) or (offset + size - 1) // PAGE_SIZE != page:
+            return None
+        if (memop & 8 and addr % size) or not self.in_tlb >> 2 * page & (WRITE if write else READ):
+            return None
+        return slice(offset, offset + size)
+
     # What generated code calls.
 
     def load(self, addr: int, memop: int, ra: int) -> int:
+        place = self.inline(addr, memop, write=False)
+        if place is not None:  # a backend need not serve all that the TLB would allow
+            return extend(int.from_bytes(self.ram[place], "little"), memop)
         self.event("load", addr, memop)
         return extend(mix(addr, memop), memop)
 
     def store(self, addr: int, value: int, memop: int, ra: int) -> None:
+        place = self.inline(addr, memop, write=True)
+        if place is not None:
+            self.ram[place] = value.to_bytes(8, "little")[: place.stop - place.start]
+            return
         self.event("store", addr, value & (1 << (8 << (memop & 3))) - 1, memop)
 
     def lookup(self) -> None:
         self.event("lookup")
+
+
+@cache
+def _full(word: int, count: int) -> memoryview:
+    return memoryview(word.to_bytes(8, "little") * count).cast("Q")
 
 
 def _touch(stage: Stage, ra: int, value: int) -> int:
@@ -124,38 +184,46 @@ UNARY = ("mov", "ext32s", "ext32u")
 _EXITS = ("fall", "exit", "goto_tb", "goto_ptr", "never")
 
 #: Shapes of statements: v a variable, o an operand, a an address, c a condition, m a memop,
-#: n a number. Those that come more often stand more often.
+#: n a number, d an offset, w an op of which the low half is kept. Those that come more often stand
+#: more often.
 _SHAPES = [
     *[(name, "vo") for name in (*UNARY, "mov", "mov", "mov")],
     *[(name, "voo") for name in (*PLAIN, *SHIFTS, *DIVISIONS, "pure", "add", "sub")],
     *[("setcond", "vooc"), ("movcond", "vooooc"), ("movcond", "vooooc")],
     *[("qemu_ld", "vam"), ("qemu_ld", "vam"), ("qemu_st", "oam"), ("touch", "vo")],
     *[("st", "o"), ("ld", "v"), ("insn_start", ""), ("insn_start", ""), ("check", "n")],
+    *[("load_at", "vadm"), ("store_at", "oadm"), ("load_walk", "vadm")],
+    *[("word", "voow"), ("word", "voow"), ("half", "voow")],
 ]
-_VARIABLES = [("g", n) for n in range(len(GLOBALS))] + [("t", n) for n in range(TEMPS)]
+_OFFSETS = (0, 1, 8, -8, 127, -2048, PAGE_SIZE, 0x3FFF_FFFF, -0x4000_0000, 0x7FFF_FFFF, -1 << 31)
 
 
-def random_tree(rng: random.Random, size: int = 12, depth: int = 0) -> Tree:
+def random_tree(rng: random.Random, size: int = 12, depth: int = 0, temps: int = TEMPS) -> Tree:
     """(statements, exit): about ``size`` statements, some of them in conditional regions."""
+    variables = [("g", n) for n in range(len(GLOBALS))] + [("t", n) for n in range(temps)]
 
     def constant() -> tuple[str, int]:
         return "c", rng.choice((0, 0, 1, M, rng.choice(CORNERS)))
 
     def argument(kind: str) -> Any:
         if kind == "v":
-            return rng.choice(_VARIABLES)
+            return rng.choice(variables)
         if kind == "o":
-            return rng.choice(_VARIABLES) if rng.random() < 0.7 else constant()
+            return rng.choice(variables) if rng.random() < 0.7 else constant()
         if kind == "a":
-            return rng.choice(_VARIABLES) if rng.random() < 0.5 else ("c", rng.choice(ADDRESSES))
+            return rng.choice(variables) if rng.random() < 0.5 else ("c", rng.choice(ADDRESSES))
         if kind == "c":
             return rng.choice(sorted(FOLD_COND))
+        if kind == "d":
+            return rng.choice(_OFFSETS)
+        if kind == "w":
+            return rng.choice((*PLAIN, *SHIFTS))
         return rng.choice(_MEMOPS) if kind == "m" else rng.randrange(3)
 
     statements: list[Tree] = []
     for _ in range(rng.randrange(size + 1)):
         if depth < 3 and rng.random() < 0.15:
-            inner = random_tree(rng, size // 2, depth + 1)
+            inner = random_tree(rng, size // 2, depth + 1, temps)
             statements.append(("if", argument("o"), argument("o"), argument("c"), *inner))
         else:
             name, shape = rng.choice(_SHAPES)
@@ -182,14 +250,15 @@ def smaller(tree: Tree) -> Iterator[Tree]:
 class _Writer:
     """Emits a tree into a Builder."""
 
-    def __init__(self) -> None:
+    def __init__(self, temps: int, count: bool) -> None:
         self.b = Builder()
-        self.b.emit("exit_check", 3, True, None)
-        self.temps = [self.b.temp() for _ in range(TEMPS)]
-        self.insns = 0
+        self.count = count
+        self.b.emit("exit_check", 3 if count else 0, True, None)
+        self.temps = [self.b.temp() for _ in range(temps)]
+        self.insns = self.jumps = 0
         self.insn_start()
-        for temp, source in zip(self.temps, GLOBALS, strict=False):
-            self.b.emit("mov", temp, source)
+        for n, temp in enumerate(self.temps):
+            self.b.emit("mov", temp, GLOBALS[n % len(GLOBALS)])
 
     def insn_start(self) -> None:
         self.b.emit("insn_start", 0x1000 + 4 * self.insns, 0, 0)
@@ -207,9 +276,19 @@ class _Writer:
         if name in SHIFTS:
             b.emit(name, args[0], args[1], b.new("and", args[2], 63))
         elif name in DIVISIONS:
-            b.emit(name, args[0], args[1], b.new("or", args[2], 1))
+            divisor = b.new("and", args[2], ~2)  # neither 0 nor -1: host code need not bear them
+            b.emit(name, args[0], args[1], b.new("or", divisor, 1))
         elif name in ("qemu_ld", "qemu_st"):
             b.emit(name, *args, 3)
+        elif name in ("load_at", "store_at", "load_walk"):
+            addr = b.new("add", args[1], args[2])
+            b.emit("qemu_st" if name == "store_at" else "qemu_ld", args[0], addr, args[3], 3)
+            if name == "load_walk":
+                b.emit("xor", GLOBALS[0], addr, args[0])
+        elif name in ("word", "half"):
+            by = b.new("and", args[2], 63) if args[3] in SHIFTS else args[2]
+            extend = "ext32s" if name == "word" else "ext32u"
+            b.emit(extend, args[0], b.new(args[3], args[1], by))
         elif name == "touch":
             b.call(TOUCH, args[1], out=args[0])
         elif name == "pure":
@@ -221,7 +300,7 @@ class _Writer:
         elif name == "insn_start":
             self.insn_start()
         elif name == "check":
-            b.emit("exit_check", args[0], True, 0x1000 + 4 * self.insns)
+            b.emit("exit_check", args[0] * self.count, True, 0x1000 + 4 * self.insns)
         elif name == "if":
             label = b.label()
             b.emit("brcond", args[0], args[1], args[2], label)
@@ -234,9 +313,11 @@ class _Writer:
 
     def exit(self, how: str) -> None:
         if how == "goto_tb":
-            self.b.emit("goto_tb", 0)
-            self.b.emit("mov", PC, 0x4000)
-            self.b.emit("exit_tb", 0)
+            slot = min(self.jumps, 1)
+            self.jumps += 1
+            self.b.emit("goto_tb", slot)
+            self.b.emit("mov", PC, 0x4000 + slot)
+            self.b.emit("exit_tb", slot)
         elif how == "exit":
             self.b.emit("exit_tb", None)
         elif how == "goto_ptr":
@@ -245,9 +326,9 @@ class _Writer:
             self.b.call(NEVER, 7)
 
 
-def build(tree: Tree) -> Builder:
-    """The block of a tree."""
-    writer = _Writer()
+def build(tree: Tree, temps: int = TEMPS, count: bool = True) -> Builder:
+    """The block of a tree. ``count``: it charges a budget."""
+    writer = _Writer(temps, count)
     for inner in tree[0]:
         writer.write(inner)
     writer.exit("exit" if tree[1] == "fall" else tree[1])
@@ -257,141 +338,62 @@ def build(tree: Tree) -> Builder:
 # Running.
 
 
-def on_python(ops: Sequence[Op], stage: Stage, in_tlb: bool = False) -> tuple[int, int] | None:
-    """Run by the python backend: (block, exit) or None when it raised. ``in_tlb``: the first page
-    of RAM is served inline."""
-    ram = bytearray(bytes(range(256)) * (RAM_SIZE // 256))
-    tlb = stage.env.neg.tlb
-    for n in range(len(tlb)):
-        tlb[n] = TLB_EMPTY
-    if in_tlb:
-        first = (RAM_BASE // PAGE_SIZE % 4096) * 4
-        tlb[first] = tlb[first + 1] = RAM_BASE
-    backend = PythonBackend(
-        Runtime(
-            env=stage.env, neg=OFFSET_NEG, pc=OFFSET_PC, ram=ram, ram_base=RAM_BASE,
-            ring=bytearray(64), cpu=stage, load=stage.load, store=stage.store,
-            lookup=stage.lookup, clock=lambda: 0,
-            flags=CPURISCVState.tb_flags.offset, hot=HOT, count=True,
-        )
+def runtime(stage: Stage, hot: Sequence[Temp] = HOT, count: bool = True, **changed: Any) -> Runtime:
+    """What a backend needs, from ``stage``."""
+    rt = Runtime(
+        env=stage.env, neg=OFFSET_NEG, pc=OFFSET_PC, ram=stage.ram, ram_base=RAM_BASE,
+        ring=bytearray(64), cpu=stage, load=stage.load, store=stage.store,
+        lookup=stage.lookup, clock=lambda: 0,
+        flags=CPURISCVState.tb_flags.offset, hot=hot, count=count, capacity=1 << 16,
     )  # fmt: skip
+    return replace(rt, **changed)
+
+
+def _next() -> list[Op]:
+    """A block that a jump may lead to."""
+    b = Builder()
+    b.emit("exit_check", 0, True, None)
+    b.emit("insn_start", 0x5000, 0, 0)
+    b.call(TOUCH, X[10], out=X[11])
+    b.emit("exit_tb", None)
+    return optimize(b)
+
+
+def _on(
+    backend: Backend, ops: Sequence[Op], stage: Stage, in_tlb: int, chained: bool
+) -> tuple[int, int] | None:
+    stage.fill_tlb(in_tlb)
+    code = backend.compile(ops, 7)
+    if chained:
+        target = backend.compile(_next(), 8)
+        for slot in {op.args[0] for op in ops if op.name == "goto_tb"}:
+            backend.set_jump(code, slot, target)
     try:
-        return backend.enter(backend.compile(ops, 7))
+        return backend.enter(code)
     except InterruptedError:
         return None
     finally:
-        stage.story.append(("ram", bytes(ram)))
+        stage.story.append(("ram", bytes(stage.ram)))
 
 
-class Interpreter:
-    """Runs ops one by one. ``forget``: values that are dead, as ``op.dead`` says, are put away: a
-    guest register's into memory, from where labels and calls bring it back, a temp's for good."""
-
-    def __init__(self, stage: Stage, forget: bool) -> None:
-        self.stage = stage
-        self.forget = forget
-        self.values: dict[Temp, int] = {}
-        self.reload()
-
-    def reload(self) -> None:
-        self.values |= {temp: self.stage.get(temp) for temp in GLOBALS}
-
-    def read(self, temp: Temp) -> int:
-        return temp.value if temp.kind == CONST else self.values[temp]
-
-    def sync(self) -> None:
-        for temp in GLOBALS:
-            if temp in self.values:
-                self.stage.set(temp, self.values[temp])
-
-    def put_away(self, temp: Temp) -> None:
-        value = self.values.pop(temp, None)
-        if value is not None and temp.kind == GLOBAL:
-            self.stage.set(temp, value)
-
-    def run(self, ops: Sequence[Op]) -> tuple[int, int] | None:
-        labels = {op.args[0]: n for n, op in enumerate(ops) if op.name == "set_label"}
-        at = 0
-        while True:
-            op = ops[at]
-            at += 1
-            values = [self.read(t) for t in op.args[op.outs : op.outs + op.ins]]
-            rest = op.args[op.outs + op.ins :]
-            result = None
-            dead = op.dead if self.forget else ()
-            for i in dead:
-                if i >= op.outs:
-                    self.put_away(op.args[i])
-            if op.name == "brcond":
-                self.sync()
-                if FOLD_COND[rest[0]](*values):
-                    at = labels[rest[1]]
-            elif op.name == "set_label":
-                self.sync()
-                self.reload()
-            else:
-                result = self.step(op, values, rest)
-            if isinstance(result, tuple):
-                return result
-            if op.outs:
-                assert isinstance(result, int)
-                self.values[op.args[0]] = result
-                if 0 in dead:
-                    self.put_away(op.args[0])
-
-    def step(self, op: Op, values: list[int], rest: list[Any]) -> int | tuple[int, int] | None:
-        """One op: its result, or how it left the block."""
-        stage, name, env = self.stage, op.name, self.stage.env
-        if op.opdef.fold is not None:
-            return op.opdef.fold(*values)
-        if name == "setcond":
-            return int(FOLD_COND[rest[0]](*values))
-        if name == "movcond":
-            return values[2] if FOLD_COND[rest[0]](*values[:2]) else values[3]
-        if name == "insn_start":
-            return None
-        if name == "ld":
-            return int(env.bins)
-        if name == "st":
-            env.bins = values[0]
-            return None
-        if name == "call" and rest[0].pure_state:
-            return rest[0].fn(stage, 0, *values)
-        self.sync()
-        if name == "qemu_ld":
-            return stage.load(values[0], rest[0], 0)
-        if name == "qemu_st":
-            stage.store(values[1], values[0], rest[0], 0)
-            return None
-        if name == "call":
-            result = rest[0].fn(stage, 0, *values)
-            self.reload()
-            return result
-        if name == "exit_check":
-            charge, _, pc = rest
-            left = env.neg.icount_decr.low - charge
-            if env.neg.icount_decr.high or left < 0:
-                if pc is None:
-                    return 7, TB_EXIT_REQUESTED
-                env.pc = pc
-                return 0, 0
-            env.neg.icount_decr.low = left
-            return None
-        if name == "goto_ptr":
-            stage.lookup()
-            return 0, 0
-        if name == "exit_tb":
-            return (7, rest[0]) if rest[0] is not None else (0, 0)
-        assert name == "goto_tb", name
-        return None
+def on_python(
+    ops: Sequence[Op], stage: Stage, in_tlb: int = 0, chained: bool = False
+) -> tuple[int, int] | None:
+    """Run by the python backend: (block, exit) or None when it raised. ``in_tlb``: what of RAM is
+    served inline. ``chained``: jump slots lead to another block."""
+    return _on(PythonBackend(runtime(stage)), ops, stage, in_tlb, chained)
 
 
-def interpret(ops: Sequence[Op], stage: Stage, forget: bool = False) -> tuple[int, int] | None:
-    """Run by the interpreter: (block, exit) or None when it raised."""
-    try:
-        return Interpreter(stage, forget).run(ops)
-    except InterruptedError:
-        return None
+def on_x86(
+    ops: Sequence[Op],
+    stage: Stage,
+    in_tlb: int = 0,
+    chained: bool = False,
+    hot: Sequence[Temp] = HOT,
+    count: bool = True,
+) -> tuple[int, int] | None:
+    """The same by the x86_64 backend, with ``hot`` in fixed registers."""
+    return _on(X86Backend(runtime(stage, hot, count)), ops, stage, in_tlb, chained)
 
 
 def final(stage: Stage) -> tuple[Any, ...]:

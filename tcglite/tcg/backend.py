@@ -29,7 +29,7 @@ class Runtime:
     ``load``/``store``: slow paths, ``load(addr, memop, ra) -> value``,
     ``store(addr, value, memop, ra)``; ``lookup``: host code of the block for the current pc, or
     None (QEMU: helper_lookup_tb_ptr); ``clock``: time stamp for TRACE_TIMES. ``flags``: offset of
-    the word that is part of every block's key; ``hot``: the globals that are used most, hottest
+    the word that is part of every block's key; ``hot``: the globals that are used most (not the pc), hottest
     first; ``count``: blocks charge a budget; ``capacity``: bytes of host code to keep, 0 for
     the backend's default.
     """

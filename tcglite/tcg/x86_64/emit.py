@@ -83,6 +83,7 @@ class Emitter(Values):
         self.jumps: dict[Any, int] = {}  # label -> end of the forward jump to it
         self.later: list[tuple[int, int, Callable[[], None]]] = []  # jump's end, op, its code
         self.started = False
+        self.outer: list[dict[Temp, int]] = []  # ``pinned`` outside each region that is open
         self.fused: dict[Any, int] = {}  # label -> last op behind it, done already
 
     def emit(self, ops: Sequence[Op], marks: bool = False) -> Emission:
@@ -177,6 +178,8 @@ class Emitter(Values):
             self.fused[label] = at + 3
             return
         self.sync()
+        self.outer.append(self.pinned)
+        self.pinned = self.pinned | self.frame
         self.code += compare + opcode + bytes(4)
         self.jumps[label] = len(self.code)
 
@@ -195,6 +198,8 @@ class Emitter(Values):
         self.vacate_all()
         jump = self.jumps[label]
         self.code[jump - 4 : jump] = imm(len(self.code) - jump)
+        inner, self.pinned = self.pinned, self.outer.pop()
+        self.free += {*inner.values()} - {*self.frame.values(), *self.pinned.values()}
 
     # State, helpers.
 

@@ -26,6 +26,7 @@ class Registers:
         self.where: dict[Temp, int] = dict(layout.homes)  # temp -> register
         self.held: dict[int, Temp] = {}  # scratch register -> temp
         self.frame: dict[Temp, int] = {}  # temp -> displacement in the frame, if it is there
+        self.pinned: dict[Temp, int] = {}  # slots that another way to the next label relies on
         self.free = list(range(8 * (ARGS + SLOTS - 1), 8 * ARGS - 1, -8))
         self.op: Op
         self.out = NOBODY  # what the op in hand writes
@@ -54,9 +55,9 @@ class Registers:
     def save(self, temp: Temp, r: int) -> None:
         """See that ``temp``, held in ``r``, is in memory as well."""
         if temp.kind == TB and temp not in self.frame:
-            if not self.free:
+            if temp not in self.pinned and not self.free:
                 raise TcgliteError("a block with too many temporaries at once")
-            self.frame[temp] = disp = self.free.pop()
+            self.frame[temp] = disp = self.pinned.get(temp) or self.free.pop()
             self.code += rm(STORE, r, RSP, disp)
 
     def vacate_all(self) -> None:
@@ -70,7 +71,7 @@ class Registers:
         if r in self.held:
             del self.where[temp], self.held[r]
         disp = self.frame.pop(temp, None)
-        if disp is not None:
+        if disp is not None and temp not in self.pinned:
             self.free.append(disp)
 
     def bury(self) -> None:
