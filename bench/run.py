@@ -17,6 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import arrival  # noqa: E402
 import latency  # noqa: E402
 import parts  # noqa: E402
 import report  # noqa: E402
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[int, bool], Table]] = {
     "translation": translation.translation,
     "return": parts.loop_return,
     "latency": latency.latency,
+    "arrival": arrival.arrival,
     "import": parts.imports,
     "memory": parts.memory,
 }

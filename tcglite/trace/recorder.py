@@ -41,7 +41,7 @@ class Recorder:
         self.listeners: list[Callable[[Event], None]] = []
         self.enabled = mode is not None
         self.lost_events = 0
-        self.seconds: Callable[[Sequence[int]], list[float]] = list  # time stamps as perf_counter
+        self.seconds: Callable[[Sequence[int]], list[float]] = _seconds  # of time stamps
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self._blocks: dict[int, BlockTranslated] = {}
 
@@ -186,3 +186,8 @@ class Recorder:
 
     def __iter__(self) -> Iterator[Event]:
         return iter(list(self._events))
+
+
+def _seconds(stamps: Sequence[int]) -> list[float]:
+    """What stamps mean as long as no backend says otherwise: nanoseconds."""
+    return [stamp / 1e9 for stamp in stamps]

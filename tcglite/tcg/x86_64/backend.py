@@ -22,6 +22,7 @@ _LOAD = ctypes.CFUNCTYPE(_U64, _U64, _U64, _U64)
 _STORE = ctypes.CFUNCTYPE(_U64, _U64, _U64, _U64, _U64)
 _LOOKUP = ctypes.CFUNCTYPE(_U64)
 _ENTER = ctypes.CFUNCTYPE(_U64, _U64)
+_CLOCK = ctypes.PYFUNCTYPE(_U64)  # keeps the GIL, so that it is read at once
 _HELPERS = [ctypes.CFUNCTYPE(_U64, *[_U64] * (n + 1)) for n in range(5)]
 
 
@@ -74,7 +75,7 @@ class X86Backend:
         buffer.write(0, code)
         self._first = self.used = -(-len(code) // 16) * 16
         self._enter = _ENTER(buffer.base + self.thunks["enter"])
-        self.clock = _LOOKUP(buffer.base + self.thunks["clock"])
+        self.clock = _CLOCK(buffer.base + self.thunks["clock"])
         if buffer.kind != "plain":
             self._began = self._now()
 
