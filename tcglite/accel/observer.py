@@ -1,0 +1,55 @@
+"""Looking at a hart that runs, without being noticed.
+
+Host code keeps the budget in a register, so the count in memory is as old as the last time it was
+left. An observer sets the exit flag like anybody else; the refusal that follows is not told to
+statistics, events or the interrupt logic, and the block is entered again at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ..tcg.cflags import CHECK_HEAD, CHECK_INSN, cf_check
+from ..tcg.env import KICK
+
+if TYPE_CHECKING:
+    from .cpu import CPUState
+
+_PATIENCE = 0.005  #: seconds; a hart that is in a callback may take longer than anybody waits
+
+
+class Observer:
+    """Of one hart. ``waiting``: somebody wants the loop to come by."""
+
+    def __init__(self, cpu: CPUState) -> None:
+        self.cpu = cpu
+        self.waiting = False
+        self._came_by = threading.Event()
+
+    def look(self) -> None:
+        """Have memory hold the counts of this moment, from any thread but the hart's; where the
+        flag is not tested at the head of blocks, nothing happens."""
+        cpu = self.cpu
+        if cf_check(cpu.cflags) in (CHECK_HEAD, CHECK_INSN) and not cpu.halted:
+            self._came_by.clear()
+            self.waiting = True
+            cpu._decr.high = KICK
+            self._came_by.wait(_PATIENCE)
+
+    def answer(self) -> None:
+        """The loop is here, memory is right."""
+        self.waiting = False
+        self._came_by.set()
+
+    def was_all(self) -> bool:
+        """A block refused because of the flag: because of us alone? Then the flag is taken back,
+        unless somebody else sets it just now."""
+        cpu = self.cpu
+        if cpu.kicked or cpu.exit_request:
+            return False
+        cpu.discreet = True
+        cpu._decr.high = 0
+        if cpu.kicked or cpu.exit_request:
+            cpu._decr.high = KICK
+        return True
