@@ -176,9 +176,10 @@ def test_traps_and_blocks_as_in_qemu(name, chain, tmp_path):
     assert run.status == guests.info(name).exit_code
     ours, theirs = essence(log_of(guests.load(name), *items)), essence(run.log)
     assert len(theirs) > 6
-    if name == "nested":
+    if name in ("nested", "vmexit"):
         # QEMU sets its flag also when one line falls while another is up, or is set once more,
-        # and so refuses a block in vain. Ours is set when a line rises.
+        # and so refuses a block in vain. Ours is set when a line rises. On a slow computer,
+        # vmexit's timer comes before it has gone to sleep, and its flag refuses a block.
         ours, theirs = (list(without_vain_refusals(lines)) for lines in (ours, theirs))
     assert not first_difference(ours, theirs)
 
