@@ -1,9 +1,10 @@
 """Random bytes as guest code: programs, machines, and questions about what a run leaves behind.
 
-Run as a program, ``random_code.py FIRST COUNT`` runs programs FIRST, FIRST + 1, … under random
-switches, some twice: the second time under other switches that must make no difference. It ends
-with status 0 and prints one JSON object if the host survived and all invariants held; else it names
-the first program that broke one, which its number reproduces.
+Run as a program, ``random_code.py FIRST COUNT [BACKEND]`` runs programs FIRST, FIRST + 1, … under
+random switches, some twice: the second time under other switches that must make no difference.
+BACKEND "both" runs each on both, which must make none either, to the last event. It ends with
+status 0 and prints one JSON object if the host survived and all invariants held; else it names the
+first program that broke one, which its number reproduces.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from typing import Any
+from itertools import zip_longest
+from typing import Any, cast
 
 from tcglite import Machine, Mechanisms, guests
 from tcglite.accel.mechanisms import IRQ_CHECKS
+from tcglite.accel.tb import TranslationBlock
 from tcglite.hw.clock import HostClock
 from tcglite.hw.loader import read_image
 from tcglite.machine import RunResult, StopReason
 from tcglite.target.asm import assemble
 from tcglite.target.cpu import CPURISCVState
 from tcglite.target.insns import ROWS, Row
+from tcglite.tcg.x86_64.backend import X86Backend
 from tcglite.trace.events import BlockRun
 
 RAM, SIZE = 0x8000_0000, 1 << 15
@@ -273,12 +277,13 @@ def check(held: object, text: str) -> None:
         raise Broken(text)
 
 
-def run(image: bytes, s: Setting) -> tuple[Machine, RunResult]:
+def run(image: bytes, s: Setting, backend: str) -> tuple[Machine, RunResult]:
     """The machine after its last run."""
-    m = Machine(image, memory=SIZE, backend="python", mechanisms=s.mechanisms, **s.options)
+    m = Machine(image, memory=SIZE, backend=backend, mechanisms=s.mechanisms, **s.options)
     m._vcpu.may_wake = lambda: False  # nothing comes from outside: a wfi that waits is the end
     counted = m.insns is not None
     if counted:
+        m._vcpu._watch = lambda ended: ended.wait()  # its thread would write events at any moment
         for n, line in s.raises:
             m.raise_at(n, line)
     m.uart.type(s.typed)
@@ -298,6 +303,25 @@ def run(image: bytes, s: Setting) -> tuple[Machine, RunResult]:
 
 
 _ENDS = {"exit", "reset", "max-insns", "timeout", "unhandled-trap", "deadlock"}
+
+
+def leads_to(m: Machine, tb: TranslationBlock, slot: int) -> object:
+    """Host code that a jump slot leads to, as host code has it; None: the slot's own exit."""
+    if m.backend == "python":
+        return tb.host.names[f"jump{slot}"]
+    place = tb.host.slots[slot]
+    if place is None:
+        return None
+    at = tb.host.offset + place[0]
+    check((tb.host.start + place[0]) % 4 == 0, f"slot {slot} of {tb} is not aligned")
+    backend = cast(X86Backend, m._cpu.tbs.backend)
+    target = at + 4 + int.from_bytes(backend.buffer.read(at, 4), "little", signed=True)
+    return None if target == tb.host.offset + place[1] else target
+
+
+def entry_of(m: Machine, tb: TranslationBlock) -> object:
+    """What ``leads_to`` gives for a slot that leads to ``tb``."""
+    return tb.host.fn if m.backend == "python" else tb.host.offset
 
 
 def invariants(m: Machine, result: RunResult) -> None:
@@ -326,10 +350,10 @@ def invariants(m: Machine, result: RunResult) -> None:
         for slot, dest in enumerate(tb.jmp_dest):
             if dest is not None:
                 check((tb, slot) in dest.incoming and not dest.invalid, f"link {tb} -> {dest}")
-                check(tb.host.names[f"jump{slot}"] is dest.host.fn, f"slot {slot} of {tb}")
+                check(leads_to(m, tb, slot) == entry_of(m, dest), f"slot {slot} of {tb}")
                 check(tb.phys >> 12 == dest.phys >> 12, f"link {tb} -> {dest} across pages")
             else:
-                check(tb.host.names[f"jump{slot}"] is None, f"slot {slot} of {tb}")
+                check(leads_to(m, tb, slot) is None, f"slot {slot} of {tb}")
         for src, slot in tb.incoming:
             check(src.jmp_dest[slot] is tb, f"incoming {src} -> {tb}")
     if m.recorder.mode in ("blocks", "times") and m.insns is not None and not m.events_lost:
@@ -354,11 +378,34 @@ def state(m: Machine, result: RunResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def one(number: int, seen: Counter[str]) -> None:
+def story(m: Machine) -> list[tuple[Any, ...]]:
+    """Every event, without what only one run or one backend has: times, host addresses."""
+    return [
+        (type(e), *(getattr(e, f.name) for f in fields(e) if f.name not in ("time", "host_pc")))
+        for e in m.events
+    ]
+
+
+def same_on_x86(image: bytes, s: Setting, m: Machine, result: RunResult) -> None:
+    """What the x86_64 backend makes of it is what the python backend has made of it."""
+    n, native = run(image, s, "x86_64")
+    a, b = state(m, result), state(n, native)
+    check(a == b, f"backends differ in { {k: (a[k], b[k]) for k in a if a[k] != b[k]} }: {s}")
+    check(m.stats == n.stats, f"backends differ: {m.stats}, {n.stats}: {s}")
+    for x, y in zip_longest(story(m), story(n)):
+        check(x == y, f"backends differ: {x}, {y}: {s}")
+    n.close()
+
+
+def one(number: int, seen: Counter[str], backend: str) -> None:
     """Program ``number``: run it; some of them a second time."""
     rng = random.Random(number)
     image, s = rng.choice(GENERATORS)(rng), setting(rng)
-    m, result = run(image, s)
+    m, result = run(image, s, "python" if backend == "both" else backend)
+    if backend == "both":
+        backend = "x86_64"
+        if m.insns is not None:  # else the host's clock ends it
+            same_on_x86(image, s, m, result)
     seen[result.reason.value] += 1
     seen["insns"] += m.insns or 0
     seen["interrupts"] += m.stats.interrupts_taken
@@ -366,7 +413,7 @@ def one(number: int, seen: Counter[str]) -> None:
     seen["invalidated"] += m.stats.tb_invalidated
     if m.insns is not None and s.mechanisms.restore is not False and rng.random() < 0.3:
         t, careful = other(rng, s)
-        n, again = run(image, t)
+        n, again = run(image, t, backend)
         moved = any(x.stats.interrupts_taken or x.stats.tb_invalidated for x in (m, n))
         # After a store that ends the run, the rest of the block still runs.
         ended = result.reason in (StopReason.EXIT, StopReason.RESET)
@@ -381,11 +428,12 @@ def one(number: int, seen: Counter[str]) -> None:
 def main() -> int:
     """Run the programs that the command line asks for."""
     first, count = int(sys.argv[1]), int(sys.argv[2])
+    backend = sys.argv[3] if len(sys.argv) > 3 else "python"
     HostClock.start = lambda self: None  # type: ignore[method-assign]  # time stands still
     seen: Counter[str] = Counter()
     for number in range(first, first + count):
         try:
-            one(number, seen)
+            one(number, seen, backend)
         except BaseException:
             print(f"program {number}:", file=sys.stderr)
             raise

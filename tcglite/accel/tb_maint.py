@@ -31,7 +31,7 @@ class TBContext:
         self.acyclic = False  # never close a loop of links
         self.htable: dict[tuple[int, int, int, int], TranslationBlock] = {}
         self.by_number: dict[int, TranslationBlock] = {}
-        self.pages: dict[int, set[TranslationBlock]] = {}
+        self.pages: dict[int, dict[TranslationBlock, None]] = {}  # the inner ones: ordered sets
         self.on_page: Callable[[int, bool], None] = lambda page, has_code: None
         self._starts: list[int] = []
         self._by_start: list[TranslationBlock] = []
@@ -76,8 +76,8 @@ class TBContext:
     def link_page(self, tb: TranslationBlock) -> None:
         """Make it known by key and by page (QEMU: tb_link_page)."""
         for page in _pages(tb):
-            blocks = self.pages.setdefault(page, set())
-            blocks.add(tb)
+            blocks = self.pages.setdefault(page, {})
+            blocks[tb] = None
             if len(blocks) == 1:
                 self.on_page(page, True)
         self.htable[tb.key] = tb
@@ -153,7 +153,7 @@ class TBContext:
         for page in _pages(tb):
             blocks = self.pages.get(page)
             if blocks is not None:
-                blocks.discard(tb)
+                blocks.pop(tb, None)
                 if not blocks:
                     del self.pages[page]
                     self.on_page(page, False)
