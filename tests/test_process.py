@@ -24,6 +24,7 @@ from tcglite import Machine, Mechanisms, guests
 from tcglite.target.asm import assemble
 Machine = functools.partial(Machine, backend="BACKEND")
 SPIN = assemble("_start: addi s0, s0, 1\\n addi s1, s1, 3\\n xor s2, s2, s1\\n j _start\\n")
+PRINT = assemble("_start: li t0, 0x10000000\\n1: sb t0, 0(t0)\\n addi s0, s0, 1\\n j 1b\\n")
 SLEEP = assemble("_start: li t0, 0x808\\n csrw mie, t0\\n1: wfi\\n j 1b\\n")
 """
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals and forks")
@@ -106,10 +107,13 @@ def test_ctrl_c_ends_a_run_and_the_machine_goes_on(tmp_path: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("check", ["tb-start", "unlink", "never"])
-def test_ctrl_c_at_any_moment(tmp_path: Path, check: str) -> None:
-    """Hundreds of them, each at its own moment of starting, running, waiting, stopping: nothing
-    but KeyboardInterrupt comes out, nothing runs on, nothing is locked for ever."""
+@pytest.mark.parametrize(
+    ("check", "guest"),
+    [("tb-start", "SPIN"), ("unlink", "SPIN"), ("never", "SPIN"), ("tb-start", "PRINT")],
+)
+def test_ctrl_c_at_any_moment(tmp_path: Path, check: str, guest: str) -> None:
+    """Hundreds of them, each at its own moment of starting, running, waiting, stopping, printing:
+    nothing but KeyboardInterrupt comes out, nothing runs on, nothing is locked for ever."""
     script = """
         import random, signal, time
 
@@ -118,7 +122,9 @@ def test_ctrl_c_at_any_moment(tmp_path: Path, check: str) -> None:
 
         signal.signal(signal.SIGALRM, interrupt)
         rng = random.Random(1)
-        m = Machine(SPIN, memory="64K", mechanisms=Mechanisms(irq_check="CHECK"))
+        printed = []
+        m = Machine(GUEST, memory="64K", mechanisms=Mechanisms(irq_check="CHECK"),
+                    on_output=printed.append)
         end = time.monotonic() + 2
         interrupts = 0
         while time.monotonic() < end:
@@ -136,9 +142,11 @@ def test_ctrl_c_at_any_moment(tmp_path: Path, check: str) -> None:
             assert not m.running
         assert interrupts > 20, interrupts
         assert m.run(max_insns=100, timeout=60).insns == 100
+        assert len(printed) == len(m.console)
+        assert len(printed) - m.cpu["s0"] in (0, 1) or GUEST is SPIN
         m.close()
     """
-    run(tmp_path, script.replace("CHECK", check))
+    run(tmp_path, script.replace("CHECK", check).replace("GUEST", guest))
 
 
 ENDS = {

@@ -136,11 +136,11 @@ def test_time_stamps_take_half_of_the_ring():
 
 
 @pytest.mark.parametrize("words", [16, 64, 256])
-def test_a_small_ring_tells_the_same_story_as_a_large_one(monkeypatch, words):
+def test_a_small_ring_tells_the_same_story_as_a_large_one(monkeypatch, words, backend):
     def recorded(size: int) -> list[ev.Event]:
         with monkeypatch.context() as patch:
             patch.setattr("tcglite.machine.Recorder", lambda mode: Recorder(mode, size))
-            with Machine(guests.load("doorbell"), trace="blocks") as machine:
+            with Machine(guests.load("doorbell"), trace="blocks", backend=backend) as machine:
                 machine.run(timeout=20)
                 assert machine.blocks_run > 256
                 return machine.events
