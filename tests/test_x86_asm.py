@@ -20,12 +20,13 @@ from tcglite.tcg.x86_64 import asm, thunks
 Operand = Any
 Case = tuple[bytes, str, tuple[Operand, ...]]
 
-NAMES = {
-    8: "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split(),
-    4: "eax ecx edx ebx esp ebp esi edi r8d r9d r10d r11d r12d r13d r14d r15d".split(),
-    2: "ax cx dx bx sp bp si di r8w r9w r10w r11w r12w r13w r14w r15w".split(),
-    1: "al cl dl bl spl bpl sil dil r8b r9b r10b r11b r12b r13b r14b r15b".split(),
+_NAMES = {
+    8: "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15",
+    4: "eax ecx edx ebx esp ebp esi edi r8d r9d r10d r11d r12d r13d r14d r15d",
+    2: "ax cx dx bx sp bp si di r8w r9w r10w r11w r12w r13w r14w r15w",
+    1: "al cl dl bl spl bpl sil dil r8b r9b r10b r11b r12b r13b r14b r15b",
 }
+NAMES = {size: text.split() for size, text in _NAMES.items()}
 REGISTERS = range(16)
 DISPS = (0, 1, -1, 127, -128, 128, -129, 0x7FFF_FFFF, -1 << 31)
 NUMBERS = (0, 1, -1, 127, -128, 128, -129, 0x7FFF_FFFF, -1 << 31, 0x8000_0000, 0xFFFF_FFFF)
