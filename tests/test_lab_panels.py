@@ -16,6 +16,7 @@ from tcglite.lab import session as sessions
 from tcglite.lab.bet import deal
 from tcglite.lab.player import Player
 from tcglite.lab.programs import resolve
+from tcglite.lab.session import LEAD_OUT
 from tcglite.lab.snapshot import Snapshot
 from tcglite.trace.events import FlagSet, LineRaised, Refused
 
@@ -260,6 +261,7 @@ def test_looking_leaves_no_trace_in_pictures_and_counters():
     player.start()
     time.sleep(0.01)
     player.pause()
+    player.step(LEAD_OUT)
     player.collect()
     view = player.view()
     events = player.recording().events

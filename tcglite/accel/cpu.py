@@ -70,6 +70,7 @@ class CPUState:
         self.env = target.CPURISCVState()
         self.memory = memory
         self.recorder = recorder
+        self.thread = 0  # ident of the thread that runs, or ran, the hart
         self.stamp: int | None = None  # instruction number of events while raise_at acts
         self.lock = lock  # QEMU's BQL: devices and request bits
         self.stats = Stats()
@@ -146,14 +147,12 @@ class CPUState:
     def emit_at(self, insns: int | None, event: type[ev.Event], **fields: Any) -> None:
         """The same with the instruction count given."""
         if self.recorder.enabled:
-            self.recorder.emit(
-                event(
-                    insns=insns,
-                    time=time.perf_counter(),
-                    ring=self.env.neg.ring_next,
-                    **fields,
-                )
-            )
+            ring = self.env.neg.ring_next
+            made = event(insns=insns, time=time.perf_counter(), ring=ring, **fields)
+            if self.tbs.backend.inside and threading.get_ident() != self.thread:
+                self.observer.defer(made)
+            else:
+                self.recorder.emit(made)
 
     # Requests, from any thread: first the request, then the flag, so that none is lost.
 
@@ -173,8 +172,8 @@ class CPUState:
     def kick(self, why: str) -> None:
         """Set the exit flag: the next block that tests it refuses to run."""
         self.kicked = True
+        self.emit(ev.FlagSet, why=why)  # first: what it leads to shall not be told before it
         self._decr.high = KICK
-        self.emit(ev.FlagSet, why=why)
         if self.mechanisms.irq_check == "unlink":
             self.tbs.unlink_all()
         self.wake_up()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..tcg.cflags import CHECK_HEAD, CHECK_INSN, cf_check
 from ..tcg.env import KICK
+from ..trace.events import Event
 
 if TYPE_CHECKING:
     from .cpu import CPUState
@@ -30,16 +31,28 @@ class Observer:
     def look(self) -> None:
         """Have memory hold the counts of this moment, from any thread but the hart's; where the
         flag is not tested at the head of blocks, nothing happens."""
-        cpu = self.cpu
-        if cf_check(cpu.cflags) in (CHECK_HEAD, CHECK_INSN) and not cpu.halted:
-            self._came_by.clear()
-            self.waiting = True
-            cpu._decr.high = KICK
+        self._came_by.clear()
+        if self._ask():
             self._came_by.wait(_PATIENCE)
+
+    def defer(self, event: Event) -> None:
+        """Have an event of another thread recorded when the loop comes by, which it is asked to."""
+        self.cpu.recorder.defer(event)
+        self._ask()
+
+    def _ask(self) -> bool:
+        cpu = self.cpu
+        if cf_check(cpu.cflags) not in (CHECK_HEAD, CHECK_INSN) or cpu.halted:
+            return False
+        self.waiting = True
+        cpu._decr.high = KICK
+        return True
 
     def answer(self) -> None:
         """The loop is here, memory is right."""
+        cpu = self.cpu
         self.waiting = False
+        cpu.recorder.settle(cpu.insns_now(), cpu.env.neg.ring_next)
         self._came_by.set()
 
     def was_all(self) -> bool:

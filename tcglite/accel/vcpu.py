@@ -81,7 +81,6 @@ class VCPU:
         # locked for ever; so both sides meet at locks and queues, which are written in C.
         self._jobs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._runner = 0  # ident of the thread that runs, or ran, the hart
         self._closed = False
         self._gate = threading.Lock()  # start against stop and close
         _all.add(self)
@@ -164,7 +163,7 @@ class VCPU:
     @property
     def inside(self) -> bool:
         """Is this the thread that runs the hart: a callback?"""
-        return self.running and threading.get_ident() == self._runner
+        return self.running and threading.get_ident() == self.cpu.thread
 
     def _check_outside(self) -> None:
         if self.inside:
@@ -183,7 +182,7 @@ class VCPU:
 
     def _run(self, run: Run) -> None:
         cpu = self.cpu
-        self._runner = threading.get_ident()
+        cpu.thread = threading.get_ident()
         began, first = time.perf_counter(), cpu.insns_now()
         ended = threading.Event()
         _busy(+1)

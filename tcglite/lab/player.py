@@ -51,6 +51,7 @@ class Player:
         self._kept = 0              # block runs before this one are in the history, or never
         self._wanted = 0            # keep them up to this one
         self._from: int | None = None   # something happened at this block run
+        self._careful = False           # instructions are counted out: no need to stop for a look
         self._ours = _Stops()
         if not deaf:
             self.machine.recorder.listen(self._heard)
@@ -78,9 +79,8 @@ class Player:
             self.machine.raise_irq(LINES.get(what, what))
 
     def raise_within(self, insns: int, what: str) -> None:
-        """Have a line go up right after that many more instructions; while it stands still. Other
-        threads get in only where Python lets them, on this backend between two blocks; this comes
-        anywhere, as it does in native code."""
+        """Have a line go up right after that many more instructions; while it stands still. Of
+        what another thread raises nobody knows the exact place in a block; of this, it is known."""
         self.check(what)
         self.pressed += 1
         self.machine.raise_at((self.machine.insns or 0) + insns, LINES.get(what, what))
@@ -100,8 +100,10 @@ class Player:
     def step(self, insns: int) -> None:
         """Run exactly that many instructions."""
         if not self.ended:
+            self._careful = True
             self.machine.start(insns)
             self._finish(self.machine.wait())
+            self._careful = False
 
     def collect(self) -> None:
         """Keep what there is to see around what happened; while the machine stands still."""
@@ -173,6 +175,9 @@ class Player:
             if self._from is None:
                 self._from = event.ring
             self._wanted = event.ring + AFTER
+            if not self._careful:
+                # In a millisecond, native code writes over all of the ring: hold on at once.
+                self.machine.quit()
 
 
 class _Stops:
@@ -186,7 +191,7 @@ class _Stops:
         if isinstance(event, FlagSet):
             if event.why == "stop":
                 self._stop = True
-                return not self._other
+                return True
             self._other = True
         elif isinstance(event, FlagCleared):
             only = self._stop and not self._other

@@ -25,7 +25,7 @@ SLICE = 0.06            # seconds between snapshots: at most 20 in a second
 DUTY = 0.1              # the part of it in which the machine runs, unless at full speed
 LEAD_IN = 0.002         # run this long before an interrupt comes: it shall meet chained code …
 LOOK = 0.005            # how often to look whether something has happened
-LEAD_OUT = 0.003        # … and this long after, so that the ring still holds the moment
+LEAD_OUT = 4000         # … and it runs so many instructions after it: the handler, and more
 SOON = (2000, 6000)     # random arrivals come within so many instructions of a slice
 PATIENCE = 60.0         # freeze after so many seconds without a click
 
@@ -157,9 +157,9 @@ class Session:
                 self._deliver(*self._waiting.popleft())
         while not self.player.noticed and (left := until - time.monotonic()) > 0:
             self.worker.serve(min(left, LOOK))
-        if self.player.noticed:
-            self.worker.serve(LEAD_OUT)
         self.player.pause()
+        if self.player.noticed:
+            self.player.step(LEAD_OUT)
         self.player.collect()
         if self.player.ended:
             self._state, self._note = ENDED, self.player.ended

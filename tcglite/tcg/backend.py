@@ -80,6 +80,7 @@ class Backend(Protocol):
     capacity: int  #: bytes (or whatever ``used`` counts) before the accelerator must flush
     used: int
     note: str  #: one line on how it works here
+    inside: bool  #: does a thread run code that keeps counts to itself?
 
     def compile(self, ops: Sequence[Op], number: int) -> HostCode:
         """Host code for ``ops`` of block ``number`` (> 0)."""

@@ -54,6 +54,7 @@ class PythonBackend:
     name = "python"
     getpc_adj = 0  # a "return address" is the line of the call itself
     note = "Python functions"
+    inside = False  # every count is in memory
 
     def __init__(self, rt: Runtime) -> None:
         self.capacity = rt.capacity // LINE_BYTES or DEFAULT_CAPACITY

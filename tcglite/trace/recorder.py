@@ -43,10 +43,24 @@ class Recorder:
         self.lost_events = 0
         self.seconds: Callable[[Sequence[int]], list[float]] = _seconds  # of time stamps
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._deferred: deque[Event] = deque()
         self._blocks: dict[int, BlockTranslated] = {}
 
     def emit(self, event: Event) -> None:
         """Keep ``event`` and tell the listeners; callable from any thread."""
+        self.settle(event.insns, event.ring)
+        self._keep(event)
+
+    def defer(self, event: Event) -> None:
+        """Keep ``event`` when its numbers are known: host code runs, and nobody knows how far."""
+        self._deferred.append(event)
+
+    def settle(self, insns: int | None, ring: int) -> None:
+        """These are the numbers now: deferred events get them, and keep their own time."""
+        while self._deferred:
+            self._keep(replace(self._deferred.popleft(), insns=insns, ring=ring))
+
+    def _keep(self, event: Event) -> None:
         if event.__class__ is BlockTranslated:
             self._blocks[event.tb] = event
         if self.mode is not None:

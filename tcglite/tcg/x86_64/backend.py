@@ -46,6 +46,7 @@ class X86Backend:
     gives; with a "plain" one, code can be listed and not entered."""
 
     name = "x86_64"
+    inside = False
     getpc_adj = 2  # a return address lies behind the call; two less lies in it
 
     def __init__(self, rt: Runtime, buffer: CodeBuffer | None = None) -> None:
@@ -133,7 +134,9 @@ class X86Backend:
 
     def enter(self, code: X86Code) -> tuple[int, int]:
         """Run host code, without the GIL, until something leaves."""
+        self.inside = True
         word = self._enter(code.start)
+        self.inside = False
         if self._raised is not None:
             error, self._raised = self._raised, None
             self._neg.unwinding = 0
