@@ -92,7 +92,7 @@ class Machine:
     tcg,tb-size=). on_output:
     called with the bytes that the guest prints, in the machine's thread; what it raises ends the
     run and comes out of ``run``, ``pause`` or ``wait``. It must not wait for the machine, nor for a
-    thread that does.
+    thread that does. guard: put guard pages around all that host code writes to, to look for bugs.
 
     Everything but ``cpu``, ``tbs`` and writing to ``memory`` may be used while it runs, from any
     thread. Without ``close`` a machine ends when nobody holds it, or with the process.
@@ -116,6 +116,7 @@ class Machine:
         watchdog: float | None = DEFAULT_WATCHDOG,
         tb_size: str | int | None = None,
         on_output: Callable[[bytes], object] | None = None,
+        guard: bool = False,
     ) -> None:
         if trace not in MODES:
             names = ", ".join(repr(mode) for mode in MODES)
@@ -136,7 +137,7 @@ class Machine:
         self._dtb = read_file("device tree", dtb) if dtb is not None else b""
         self.name = self._images[0].name
         self._lock = threading.RLock()
-        self.memory = AddressSpace(parse_size(memory))
+        self.memory = AddressSpace(parse_size(memory), guard=guard)
         self.recorder = Recorder(trace)
         self._cpu = cpu = CPUState(
             self.memory, lambda runtime: make_backend(backend, runtime), mechanisms, self.recorder,

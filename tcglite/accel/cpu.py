@@ -67,7 +67,7 @@ class CPUState:
         lock: threading.RLock,
         capacity: int = 0,
     ) -> None:
-        self.env = target.CPURISCVState()
+        self.env = target.new_state(memory.guard)
         self.memory = memory
         self.recorder = recorder
         self.thread = 0  # ident of the thread that runs, or ran, the hart
@@ -87,6 +87,7 @@ class CPUState:
             hot=target.HOT, ram=memory.ram, ram_base=memory.ram_base, ring=recorder.ring, cpu=self,
             load=self.softmmu.load, store=self.softmmu.store, lookup=self.lookup_tb_ptr,
             clock=time.perf_counter_ns, count=count, capacity=capacity,
+            guard=memory.guard,
         )  # fmt: skip
         backend = make_backend(self.runtime)
         recorder.seconds = backend.seconds

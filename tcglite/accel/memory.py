@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import TcgliteError, UsageError, shown, whole
 from ..tcg.env import PAGE_BITS, PAGE_SIZE
+from ..tcg.hostmem import check_guard, private_memory
 
 RAM_BASE = 0x8000_0000
 
@@ -26,16 +26,25 @@ class Device(Protocol):
 
 
 class AddressSpace:
-    """RAM at ``ram_base`` and devices around it, or (``overlay``) a few bytes inside it."""
+    """RAM at ``ram_base`` and devices around it, or (``overlay``) a few bytes inside it. ``guard``:
+    what host code writes to lies between guard pages."""
 
-    def __init__(self, ram_size: int, ram_base: int = RAM_BASE) -> None:
+    def __init__(self, ram_size: int, ram_base: int = RAM_BASE, guard: bool = False) -> None:
         if ram_size <= 0 or ram_size % PAGE_SIZE:
             raise UsageError(
                 f"memory size {ram_size:#x} is not a positive multiple of {PAGE_SIZE} bytes"
             )
         self.ram_base = ram_base
         self.ram_size = ram_size
-        self.ram = _private_memory(ram_size)
+        self.guard = guard
+        if guard:
+            check_guard()
+        try:
+            self.ram = private_memory(ram_size, guard, huge=True)
+        except (OSError, OverflowError, ValueError, MemoryError):
+            raise UsageError(
+                f"memory size {ram_size:#x} is more than this computer can give"
+            ) from None
         self.windows: list[tuple[int, int, Device]] = []
         self.overlay_pages: set[int] = set()  # RAM pages with an overlay in them
         self.on_write: Callable[[int, int], None] = lambda addr, size: None
@@ -72,7 +81,7 @@ class AddressSpace:
     def read_bytes(self, addr: int, size: int) -> bytes:
         """Physical memory; TcgliteError outside RAM."""
         offset = self._check(addr, size)
-        return self.ram[offset : offset + size]
+        return bytes(self.ram[offset : offset + size])
 
     def write_bytes(self, addr: int, data: bytes) -> None:
         """Write physical memory and drop the blocks that were made from it."""
@@ -127,13 +136,3 @@ def _bytes(value: Any) -> bytes:
     except (TypeError, ValueError):
         pass
     raise UsageError(f"{shown(value)} is not a sequence of bytes")
-
-
-def _private_memory(size: int) -> mmap.mmap:
-    """Zeroed memory that a forked child would not share; pages come when they are touched."""
-    try:
-        if hasattr(mmap, "MAP_PRIVATE"):
-            return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        return mmap.mmap(-1, size)
-    except (OSError, OverflowError, ValueError, MemoryError):
-        raise UsageError(f"memory size {size:#x} is more than this computer can give") from None

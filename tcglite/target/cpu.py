@@ -11,6 +11,7 @@ import ctypes
 from typing import Any, NoReturn, Protocol
 
 from ..tcg.env import CPUNeg
+from ..tcg.hostmem import private_memory
 from ..tcg.ir import GLOBAL, Temp
 from .names import FREG_NAMES, REG_NAMES
 
@@ -50,6 +51,12 @@ class CPURISCVState(ctypes.Structure):
         ("pmpaddr", ctypes.c_uint64 * 16),
         ("neg", CPUNeg),
     ]
+
+
+def new_state(guard: bool = False) -> CPURISCVState:
+    """A state that begins a page, so that entries of its tables lie within cache lines. ``guard``:
+    between guard pages."""
+    return CPURISCVState.from_buffer(private_memory(ctypes.sizeof(CPURISCVState), guard))
 
 
 class CPU(Protocol):

@@ -29,9 +29,9 @@ class Runtime:
     ``load``/``store``: slow paths, ``load(addr, memop, ra) -> value``,
     ``store(addr, value, memop, ra)``; ``lookup``: host code of the block for the current pc, or
     None (QEMU: helper_lookup_tb_ptr); ``clock``: time stamp for TRACE_TIMES. ``flags``: offset of
-    the word that is part of every block's key; ``hot``: the globals that are used most (not the pc), hottest
-    first; ``count``: blocks charge a budget; ``capacity``: bytes of host code to keep, 0 for
-    the backend's default.
+    the word that is part of every block's key; ``hot``: the globals that are used most, hottest
+    first, never the pc; ``count``: blocks charge a budget; ``capacity``: bytes of host code to
+    keep, 0 for the backend's default; ``guard``: it lies between guard pages.
     """
 
     env: Any
@@ -49,6 +49,7 @@ class Runtime:
     hot: Sequence[Temp]
     count: bool
     capacity: int = 0
+    guard: bool = False
 
 
 class HostInsn(NamedTuple):

@@ -51,6 +51,7 @@ class CPUNeg(ctypes.Structure):
         ("ring_next", ctypes.c_uint64),  # block records written since reset
         ("unwinding", ctypes.c_uint64),  # a callback wants to leave for the loop
         ("stamp", ctypes.c_uint64),  # time stamp counter when host code was last left
+        ("_pad", ctypes.c_uint64 * 4),  # tlb and jmp_cache begin cache lines, if neg does
         ("tlb", ctypes.c_uint64 * (TLB_SIZE * TLB_WORDS)),
         ("jmp_cache", ctypes.c_uint64 * (JMP_CACHE_SIZE * JMP_CACHE_WORDS)),
     ]

@@ -51,7 +51,7 @@ class X86Backend:
 
     def __init__(self, rt: Runtime, buffer: CodeBuffer | None = None) -> None:
         if buffer is None:
-            buffer = make_buffer((rt.capacity or DEFAULT_CAPACITY) + HEADROOM)
+            buffer = make_buffer((rt.capacity or DEFAULT_CAPACITY) + HEADROOM, rt.guard)
         self.buffer = buffer
         self.capacity = buffer.size - HEADROOM
         self.note = f"{buffer.size >> 20} MiB of host code, {buffer.kind}"

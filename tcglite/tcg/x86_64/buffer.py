@@ -8,31 +8,38 @@ looking only: code can be emitted into it and listed, nothing may enter it.
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import platform
 import sys
 
 from ...errors import BackendUnavailable
+from ..hostmem import PAGE, address_of, guard_ends, rounded
 
 KINDS = ("rwx", "dual")  #: in the order in which they are tried
 
 
 class CodeBuffer:
-    """``size`` bytes of one of KINDS, or "plain"; ``base``: the address at which code runs. It is
-    unmapped when nobody holds the object, which whoever runs in it does."""
+    """``size`` bytes of one of KINDS, or "plain"; ``base``: the address at which code runs;
+    ``guard``: between guard pages. It is unmapped when nobody holds the object, which whoever runs
+    in it does."""
 
-    def __init__(self, size: int, kind: str) -> None:
+    def __init__(self, size: int, kind: str, guard: bool = False) -> None:
         self.size = size
         self.kind = kind
-        self._write, self._run = _map(size, kind)
-        self.base = _address(self._run)
-        self._words = memoryview(self._write).cast("B").cast("I")
+        first = PAGE if guard else 0
+        write, run = _map(rounded(size) + 2 * first, kind)
+        if guard:
+            guard_ends(write)
+            guard_ends(run)
+        self.base = address_of(run) + first
+        self._run = run  # held, since code runs there
+        self._bytes = memoryview(write)[first : first + rounded(size)]
+        self._words = self._bytes.cast("I")
 
     def write(self, offset: int, code: bytes | bytearray) -> None:
         """Put code where nothing runs yet."""
-        self._write[offset : offset + len(code)] = code
+        self._bytes[offset : offset + len(code)] = code
 
     def patch(self, offset: int, displacement: int) -> None:
         """Replace an aligned 32-bit displacement by one store, while code may run there."""
@@ -40,17 +47,17 @@ class CodeBuffer:
 
     def read(self, offset: int, size: int) -> bytes:
         """What stands there now."""
-        return self._write[offset : offset + size]
+        return bytes(self._bytes[offset : offset + size])
 
 
-def make_buffer(size: int) -> CodeBuffer:
+def make_buffer(size: int, guard: bool = False) -> CodeBuffer:
     """The first kind that works here; BackendUnavailable says why none does."""
     reason = unsupported()
     if reason:
         raise BackendUnavailable(reason)
     for kind in KINDS:
         try:
-            return CodeBuffer(size, kind)
+            return CodeBuffer(size, kind, guard)
         except (OSError, ValueError, AttributeError) as error:
             reason = reason or f"no memory to run code from ({error})"
     raise BackendUnavailable(reason)
@@ -86,18 +93,3 @@ def _map(size: int, kind: str) -> tuple[mmap.mmap, mmap.mmap]:
         )
     finally:
         os.close(fd)
-
-
-class _Buffer(ctypes.Structure):
-    """Python's Py_buffer, of which only ``buf`` is read; room for the rest."""
-
-    _fields_ = [("buf", ctypes.c_void_p), ("rest", ctypes.c_void_p * 15)]
-
-
-def _address(memory: mmap.mmap) -> int:
-    """Where a mapping lies, also one that is read-only, which ctypes refuses to look at."""
-    view = _Buffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(memory), ctypes.byref(view), 0)
-    address = view.buf
-    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
-    return int(address or 0)
