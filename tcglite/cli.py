@@ -94,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add = run.add_argument
     add("guest", metavar="GUEST", help="an ELF file, a raw image, or a bundled guest's name")
-    add("--backend", default="auto", metavar="NAME", help="auto, python (default: auto)")
+    add("--backend", default="auto", metavar="NAME", help="x86_64, python, or auto (default): the first that works here")
     add("--max-insns", type=_number, metavar="N", help="stop after exactly N instructions")
     add("--timeout", type=float, metavar="S", help="stop after S seconds")
     add("--icount", type=_icount, metavar="SHIFT|off", help="virtual time: 2**SHIFT ns each insn")

@@ -172,8 +172,8 @@ assert "agrees with Unicorn" in repr(report)
 # - Nobody remembers the refused block. The guest returns to the address in `mepc`, and there it is, still translated.
 #
 # **In QEMU** the loop is `cpu_exec` in `accel/tcg/cpu-exec.c`, with `cpu_handle_exception` and `cpu_handle_interrupt`; the test at the head comes from `gen_tb_start` (2020: `include/exec/gen-icount.h`, today: `accel/tcg/translator.c`); the flag
-# is the upper half of `icount_decr`, set by `cpu_interrupt` and `cpu_exit`. Rooms and names are the same here. **Where tcglite is simpler:** its host code is Python functions, where QEMU writes machine code; and Python lets another thread in only
-# between two of them, so the live panel always shows a key on the seam of two blocks. In machine code it may come anywhere, as the doorbell did.
+# is the upper half of `icount_decr`, set by `cpu_interrupt` and `cpu_exit`. Rooms and names are the same here. **Where tcglite is simpler:** it translates for one kind of host, x86-64 (on others host code is Python functions), and for one hart. A key that you
+# press is shown on the seam of two blocks: another thread raises it while host code runs, and nobody knows how far the block had come. The doorbell above came at a number, so its place is exact.
 
 # %%
 from tcglite.accel.cpu_exec import cpu_exec_loop

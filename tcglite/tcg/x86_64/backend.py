@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..backend import HostInsn, Runtime
-from ..ir import Helper, Op
+from ..ir import GLOBAL, Helper, Op, Temp
 from .buffer import CodeBuffer, make_buffer
 from .emit import Emission, Emitter
-from .layout import make_layout
+from .layout import BIAS, make_layout
 from .listing import listing
 from .thunks import make_thunks
 
@@ -176,7 +176,12 @@ class X86Backend:
             self.layout, code.number, code.offset, self.thunks, self._callback
         ).emit(ops, marks=True)
         raw = self.buffer.read(code.offset, code.size)
-        return listing(raw, code, made, self.layout, self.thunks, self.buffer.base)
+        names = {t.value - BIAS: t.name for op in ops for t in op.args if _is_global(t)}
+        return listing(raw, code, made, self.layout, self.thunks, self.buffer.base, names)
+
+
+def _is_global(arg: Any) -> bool:
+    return isinstance(arg, Temp) and arg.kind == GLOBAL
 
 
 def _address(function: Any) -> int:

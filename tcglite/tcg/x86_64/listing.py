@@ -30,18 +30,20 @@ def listing(
     layout: Layout,
     thunks: dict[str, int],
     base: int,
+    names: dict[int, str],
 ) -> list[HostInsn]:
-    """The instructions of one block. Of a jump slot the bytes are as they are patched now."""
+    """The instructions of one block. Of a jump slot the bytes are as they are patched now.
+    ``names``: of what lies at a displacement from rbp."""
     places = [offset for offset, _ in made.marks]
     jumps = {slot[0]: n for n, slot in enumerate(code.slots) if slot is not None}
-    names = {base + offset: name for name, offset in thunks.items()}
+    entries = {base + offset: name for name, offset in thunks.items()}
     rows = []
     for insn in _capstone().disasm(raw, code.start):
         offset = insn.address - code.start
         op = made.marks[bisect_right(places, offset) - 1][1]
         end = offset + insn.size
         text = f"{insn.mnemonic} {insn.op_str}".rstrip()
-        note = _note(insn, layout)
+        note = _note(insn, layout, names)
         target = insn.operands[0].imm if insn.group(1) or insn.group(2) else None
         if end - 4 in jumps and target is not None:
             slot = jumps[end - 4]
@@ -49,15 +51,15 @@ def listing(
             assert own is not None
             patched = target != code.start + own[1]
             note = f"slot {slot}: {'patched' if patched else 'its own exit'}"
-        elif target in names:
-            note = f"thunk: {names[target]}"
+        elif target in entries:
+            note = f"thunk: {entries[target]}"
         rows.append(HostInsn(insn.address, bytes(insn.bytes).hex(), text, note, op))
     return rows
 
 
-def _note(insn: Any, layout: Layout) -> str:
+def _note(insn: Any, layout: Layout, names: dict[int, str]) -> str:
     """What the guest's state and registers in this instruction are."""
-    fields = {
+    fields = names | {
         layout.pc: "pc", layout.flags: "tb_flags", layout.low: "budget", layout.high: "exit flag",
         layout.ring_next: "ring_next",
         layout.tlb: "TLB, read tag", layout.tlb + 8: "TLB, write tag",
