@@ -36,6 +36,7 @@ from .asm import (
     imm,
     mov_ri,
     push,
+    rel32,
     rm,
     rr,
     shift_ri,
@@ -149,21 +150,21 @@ class Accesses(Registers):
         """The rest of an access, for Python: address in rax, memop in ecx. The main line's host PC
         goes along, in rdx for a load; a store's thunk returns to it (``at``: of this block)."""
         code = self.code
-        code[path.jump - 4 : path.jump] = imm(len(code) - path.jump)
+        code[path.jump - 4 : path.jump] = rel32(len(code) - path.jump)
         if path.out is not None:
             self.lea(RAX, path.base, path.disp)
             code += _LEA_RDX_RIP
-            code += imm(path.back - len(code) - 4)
+            code += rel32(path.back - len(code) - 4)
             code += mov_ri(RCX, path.memop) + _CALL
-            code += imm(thunks["load"] - at - len(code) - 4)
+            code += rel32(thunks["load"] - at - len(code) - 4)
             if path.out != RAX:
                 code += rr(LOAD, path.out, RAX)
             code += _JMP
-            code += imm(path.back - len(code) - 4)
+            code += rel32(path.back - len(code) - 4)
             return
         code += path.fetch
         self.lea(RAX, path.base, path.disp)
         code += _LEA_RCX_RIP
-        code += imm(path.back - len(code) - 4)
+        code += rel32(path.back - len(code) - 4)
         code += push(RCX) + mov_ri(RCX, path.memop) + _JMP
-        code += imm(thunks["store"] - at - len(code) - 4)
+        code += rel32(thunks["store"] - at - len(code) - 4)

@@ -7,6 +7,7 @@ operand is base + displacement, or base + index + displacement.
 
 from __future__ import annotations
 
+import struct
 from functools import cache, lru_cache
 
 RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 = range(16)
@@ -85,6 +86,12 @@ def imm(value: int, size: int = 4) -> bytes:
     return (value & (1 << 8 * size) - 1).to_bytes(size, "little")
 
 
+#: A displacement: 32 bits, signed.
+rel32 = struct.Struct("<i").pack
+_imm32, _imm64 = struct.Struct("<I").pack, struct.Struct("<Q").pack
+_MOV32 = [(b"\x41" if reg > 7 else b"") + bytes([0xB8 | reg & 7]) for reg in range(16)]
+
+
 @lru_cache(1 << 14)
 def alu_ri(op: bytes, reg: int, value: int, wide: bool = True) -> bytes:
     """``op reg, constant`` for an op of GROUP1; ``value`` in 32 bits, signed or unsigned."""
@@ -103,14 +110,13 @@ def alu_mi(op: bytes, base: int, disp: int, value: int, wide: bool = True) -> by
     return rm(b"\x81", GROUP1[op], base, disp, None, wide) + imm(value)
 
 
-@lru_cache(1 << 14)
 def mov_ri(reg: int, value: int) -> bytes:
     """``mov reg, constant`` (64 bits, unsigned) in its shortest form that leaves flags alone."""
     if value < 1 << 32:
-        return (b"\x41" if reg > 7 else b"") + bytes([0xB8 | reg & 7]) + imm(value)
+        return _MOV32[reg] + _imm32(value)
     if fits32(value):
         return rr(b"\xc7", 0, reg) + imm(value)
-    return bytes([0x48 | reg >> 3, 0xB8 | reg & 7]) + imm(value, 8)
+    return bytes([0x48 | reg >> 3, 0xB8 | reg & 7]) + _imm64(value)
 
 
 @cache

@@ -39,6 +39,7 @@ from .asm import (
     fits32,
     imm,
     mov_ri,
+    rel32,
     rm,
     rr,
     shift_ri,
@@ -82,7 +83,6 @@ class Emitter(Values):
         self.slots: list[tuple[int, int] | None] = [None, None]
         self.jumps: dict[Any, int] = {}  # label -> end of the forward jump to it
         self.later: list[tuple[int, int, Callable[[], None]]] = []  # jump's end, op, its code
-        self.started = False
         self.outer: list[dict[Temp, int]] = []  # ``pinned`` outside each region that is open
         self.fused: dict[Any, int] = {}  # label -> last op behind it, done already
 
@@ -96,16 +96,22 @@ class Emitter(Values):
             op = ops[self.index]
             if marks:
                 out.marks.append((len(code), self.index))
-            self.take(op)
-            EMIT[op.opdef.name](self, *op.args)
-            if self.dead:
-                self.bury()
+            name = op.opdef.name
+            if name == "insn_start":
+                self.insn_ends.append(len(code))
+            else:
+                self.op, self.dead = op, op.dead
+                self.out = op.args[0] if op.outs else NOBODY
+                EMIT[name](self, *op.args)
+                if self.dead:
+                    self.bury()
             self.index += 1
         self.insn_ends.append(len(code))
+        del self.insn_ends[0]  # where the first one begins
         for jump, index, rest in self.later:
             if marks:
                 out.marks.append((len(code), index))
-            code[jump - 4 : jump] = imm(len(code) - jump)
+            code[jump - 4 : jump] = rel32(len(code) - jump)
             self.where, self.held = dict(self.homes), {}
             rest()
         for path in self.slow:
@@ -113,12 +119,6 @@ class Emitter(Values):
                 out.marks.append((len(code), path.index))
             self.slow_path(path, self.at, self.thunks)
         return out
-
-    def take(self, op: Op) -> None:
-        """``op`` is now the one in hand."""
-        self.op = op
-        self.dead = op.dead
-        self.out = op.args[0] if op.outs else NOBODY
 
     # Jumps.
 
@@ -130,7 +130,7 @@ class Emitter(Values):
         """Jump to (or call) a thunk."""
         code = self.code
         code += opcode
-        code += imm(self.thunks[name] - self.at - len(code) - 4)
+        code += rel32(self.thunks[name] - self.at - len(code) - 4)
 
     def leave(self, word: int) -> None:
         """Back to the loop with an exit word: block number and slot, 0 for neither."""
@@ -157,7 +157,8 @@ class Emitter(Values):
     def exit_ops(self, first: int) -> None:
         """What stands behind a goto_tb: the pc, and out."""
         for op in self.ops[first:]:
-            self.take(op)
+            self.op, self.dead = op, ()
+            self.out = op.args[0] if op.outs else NOBODY
             EMIT[op.opdef.name](self, *op.args)
             if op.opdef.flags & BB_EXIT:
                 return
@@ -197,7 +198,7 @@ class Emitter(Values):
             return
         self.vacate_all()
         jump = self.jumps[label]
-        self.code[jump - 4 : jump] = imm(len(self.code) - jump)
+        self.code[jump - 4 : jump] = rel32(len(self.code) - jump)
         inner, self.pinned = self.pinned, self.outer.pop()
         self.free += {*inner.values()} - {*self.frame.values(), *self.pinned.values()}
 
@@ -234,11 +235,6 @@ class Emitter(Values):
 
     def op_mb(self) -> None:
         """One hart, and x86-64 keeps its stores in order."""
-
-    def op_insn_start(self, *words: int) -> None:
-        if self.started:
-            self.insn_ends.append(len(self.code))
-        self.started = True
 
     # Leaving.
 

@@ -13,6 +13,7 @@ from ..ir import CONST, GLOBAL, TB, Op, Temp
 from .asm import GROUP1, LEA, LOAD, RSP, STORE, alu_ri, fits32, imm, mov_ri, rm, rr
 from .layout import ARGS, BIAS, ENV, SCRATCH, SLOTS, Layout
 
+_FREE = list(range(8 * (ARGS + SLOTS - 1), 8 * ARGS - 1, -8))  # slots, the lowest last
 NOBODY = Temp(TB, "nobody")  #: the output of an op that has none
 
 
@@ -27,7 +28,7 @@ class Registers:
         self.held: dict[int, Temp] = {}  # scratch register -> temp
         self.frame: dict[Temp, int] = {}  # temp -> displacement in the frame, if it is there
         self.pinned: dict[Temp, int] = {}  # slots that another way to the next label relies on
-        self.free = list(range(8 * (ARGS + SLOTS - 1), 8 * ARGS - 1, -8))
+        self.free = _FREE.copy()
         self.op: Op
         self.out = NOBODY  # what the op in hand writes
         self.dead: tuple[int, ...] = ()  # numbers of its arguments that die
