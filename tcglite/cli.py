@@ -22,6 +22,7 @@ from .errors import TcgliteError, UsageError
 from .hw.loader import read_image
 from .machine import Machine, RunResult, StopReason
 from .target.disas import listing
+from .tcg.backends import BACKENDS
 from .terminal import Terminal
 from .trace.log import ITEMS
 
@@ -94,7 +95,8 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add = run.add_argument
     add("guest", metavar="GUEST", help="an ELF file, a raw image, or a bundled guest's name")
-    add("--backend", default="auto", metavar="NAME", help="x86_64, python, or auto (default): the first that works here")
+    add("--backend", default="auto", metavar="NAME",
+        help="x86_64, python, or auto (default): the first that works here")
     add("--max-insns", type=_number, metavar="N", help="stop after exactly N instructions")
     add("--timeout", type=float, metavar="S", help="stop after S seconds")
     add("--icount", type=_icount, metavar="SHIFT|off", help="virtual time: 2**SHIFT ns each insn")
@@ -167,6 +169,8 @@ def run(args: argparse.Namespace) -> int:
         on_output=show,
     )
     with machine as m:
+        if args.backend == "auto" and m.backend != BACKENDS[0] and sys.stderr.isatty():
+            print(f"tcglite: host code is {m.backend_note}", file=sys.stderr)
         with _log_stream(args.log_file) as log:
             if args.log:
                 m.set_log(args.log, log)
@@ -233,6 +237,7 @@ def report(m: Machine, result: RunResult) -> dict[str, Any]:
         "seconds": result.seconds,
         "console": m.console,
         "backend": m.backend,
+        "backend_note": m.backend_note,
         "stats": {k: v for k, v in dataclasses.asdict(m.stats).items() if k in _STATS},
     }
 

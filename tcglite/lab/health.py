@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
+from tcglite.tcg.backends import best_backend
+
 
 @dataclass
 class Report:
@@ -79,6 +81,7 @@ def in_worker(work: Callable[[], None], timeout: float = 5) -> BaseException | N
 def examine() -> Report:
     """Look at everything that a panel needs."""
     report = Report([f"{front_end()}", f"Python {sys.version_info.major}.{sys.version_info.minor}"])
+    report.facts.append(f"host code {best_backend()}")
     for package in ("jupyterlab", "ipykernel", "ipywidgets"):
         found = installed(package)
         if found:

@@ -6,7 +6,7 @@ from ..errors import BackendUnavailable, UnknownName
 from .backend import Backend, Runtime
 from .python_backend import PythonBackend
 from .x86_64.backend import X86Backend
-from .x86_64.buffer import CodeBuffer
+from .x86_64.buffer import CodeBuffer, make_buffer
 
 BACKENDS = ("x86_64", "python")  #: in the order in which "auto" tries them
 
@@ -30,6 +30,14 @@ def make_backend(name: str, rt: Runtime) -> Backend:
         backend = PythonBackend(rt)
         backend.note += f"; no native code: {error}"
         return backend
+
+
+def best_backend() -> str:
+    """What "auto" takes on this computer, and why not the faster one, for people to read."""
+    try:
+        return f"x86_64 ({make_buffer(1 << 16).kind})"
+    except BackendUnavailable as error:
+        return f"python (no native code: {error})"
 
 
 def listing_backend(name: str, rt: Runtime) -> Backend:
