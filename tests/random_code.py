@@ -19,18 +19,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from itertools import zip_longest
-from typing import Any, cast
+from typing import Any
+
+from backends import jumps_to
 
 from tcglite import Machine, Mechanisms, guests
 from tcglite.accel.mechanisms import IRQ_CHECKS
-from tcglite.accel.tb import TranslationBlock
 from tcglite.hw.clock import HostClock
 from tcglite.hw.loader import read_image
 from tcglite.machine import RunResult, StopReason
 from tcglite.target.asm import assemble
 from tcglite.target.cpu import CPURISCVState
 from tcglite.target.insns import ROWS, Row
-from tcglite.tcg.x86_64.backend import X86Backend
 from tcglite.trace.events import BlockRun
 
 RAM, SIZE = 0x8000_0000, 1 << 15
@@ -305,25 +305,6 @@ def run(image: bytes, s: Setting, backend: str) -> tuple[Machine, RunResult]:
 _ENDS = {"exit", "reset", "max-insns", "timeout", "unhandled-trap", "deadlock"}
 
 
-def leads_to(m: Machine, tb: TranslationBlock, slot: int) -> object:
-    """Host code that a jump slot leads to, as host code has it; None: the slot's own exit."""
-    if m.backend == "python":
-        return tb.host.names[f"jump{slot}"]
-    place = tb.host.slots[slot]
-    if place is None:
-        return None
-    at = tb.host.offset + place[0]
-    check((tb.host.start + place[0]) % 4 == 0, f"slot {slot} of {tb} is not aligned")
-    backend = cast(X86Backend, m._cpu.tbs.backend)
-    target = at + 4 + int.from_bytes(backend.buffer.read(at, 4), "little", signed=True)
-    return None if target == tb.host.offset + place[1] else target
-
-
-def entry_of(m: Machine, tb: TranslationBlock) -> object:
-    """What ``leads_to`` gives for a slot that leads to ``tb``."""
-    return tb.host.fn if m.backend == "python" else tb.host.offset
-
-
 def invariants(m: Machine, result: RunResult) -> None:
     """What holds after every run, whatever ran."""
     cpu, tbs = m._cpu, m._cpu.tbs
@@ -350,10 +331,10 @@ def invariants(m: Machine, result: RunResult) -> None:
         for slot, dest in enumerate(tb.jmp_dest):
             if dest is not None:
                 check((tb, slot) in dest.incoming and not dest.invalid, f"link {tb} -> {dest}")
-                check(leads_to(m, tb, slot) == entry_of(m, dest), f"slot {slot} of {tb}")
+                check(jumps_to(m, tb.number, slot) == dest.number, f"slot {slot} of {tb}")
                 check(tb.phys >> 12 == dest.phys >> 12, f"link {tb} -> {dest} across pages")
             else:
-                check(leads_to(m, tb, slot) is None, f"slot {slot} of {tb}")
+                check(jumps_to(m, tb.number, slot) is None, f"slot {slot} of {tb}")
         for src, slot in tb.incoming:
             check(src.jmp_dest[slot] is tb, f"incoming {src} -> {tb}")
     if m.recorder.mode in ("blocks", "times") and m.insns is not None and not m.events_lost:

@@ -35,6 +35,21 @@ def test_the_dump_is_a_real_one():
         assert re.sub(r"\s+", "", line) in shown, line
 
 
+def test_the_dump_of_machine_code_is_a_real_one():
+    shown = re.sub(r"\s+", "", README)
+    with Machine(bell(), backend="python") as machine:
+        machine.run(max_insns=100, timeout=20)
+        block = next(tb for tb in machine.tbs if tb.pc == bell().symbols["every"])
+        rows = block.host_on("x86_64")
+    main = rows[: next(n for n, row in enumerate(rows) if row.text.startswith("jmp")) + 1]
+    assert len(main) == 10
+    for row in main:
+        text = re.sub(r"^(j\w+) 0x\w+$", r"\1…", row.text)
+        assert re.sub(r"\s+", "", text) in shown, row
+        if row.note and not row.text.startswith("j"):
+            assert re.sub(r"\s+", "", f"{text}#{row.note}") in shown, row
+
+
 def test_the_number_of_guests_and_the_links():
     assert f"{len(guests.names())} small programs" in README
     for link in re.findall(r"\]\(([^)#]+)\)", README):
