@@ -193,6 +193,21 @@ def test_facts_flow_across_a_load():
     assert (last.name, last.args[1].value) == ("mov", 42)
 
 
+def test_a_register_stands_for_the_temporary_that_it_was_copied_from():
+    """As in QEMU (find_better_copy): the temporary can die. Else a block with enough loads into
+    registers, as of 25 atomic instructions, would have too many of them alive at once."""
+    b = Builder()
+    loaded = b.new("qemu_ld", X[12], 3, 3)
+    b.emit("mov", X[10], loaded)
+    b.emit("qemu_st", X[10], X[12], 3, 3)
+    b.emit("add", X[13], loaded, X[10])
+    b.emit("exit_tb", None)
+    _, move, store, add, _ = optimize(b)
+    assert 1 in move.dead
+    assert store.args[0] is X[10]
+    assert add.args[1:] == [X[10], X[10]]
+
+
 def test_facts_about_registers_do_not_flow_across_a_helper():
     b = Builder()
     b.emit("mov", X[10], 40)

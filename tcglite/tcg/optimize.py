@@ -8,7 +8,7 @@ facts may flow across such a place.
 
 from __future__ import annotations
 
-from .ir import CONST, GLOBAL, Builder, Label, Op, Temp
+from .ir import CONST, GLOBAL, TB, Builder, Label, Op, Temp
 from .ops import BB_END, BB_EXIT, COND_EXIT, FOLD_COND, MAY_RAISE, OPS, SIDE_EFFECT, M
 
 _MOV = OPS["mov"]
@@ -84,7 +84,10 @@ def fold(ops: list[Op], builder: Builder) -> list[Op]:
                 sources.remove(dest)
                 known = {t: s for t, s in known.items() if s is not dest}
             if op.opdef is _MOV:
-                known[dest] = source = op.args[1]
+                source = op.args[1]
+                if source.kind == TB and dest.kind == GLOBAL:
+                    source, dest = dest, source  # what lives longer stands for both
+                known[dest] = source
                 if source.kind != CONST:
                     sources.add(source)
     return out
