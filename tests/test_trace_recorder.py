@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 
 from tcglite import Machine, guests
@@ -162,3 +164,19 @@ def test_a_small_ring_tells_the_same_story_as_a_large_one(monkeypatch, words, ba
             assert event.ring == position
             position += event.count if isinstance(event, ev.BlocksLost) else 1
     assert position == len(runs[0])
+
+
+def test_another_thread_may_settle_the_last_event_first():
+    """Any thread that emits settles what waits, just like the hart that comes by."""
+
+    class Shared(deque[ev.Event]):
+        def __bool__(self) -> bool:
+            """There is something; and a moment later somebody else has taken it."""
+            some = len(self) > 0
+            self.clear()
+            return some
+
+    recorder = Recorder("events")
+    recorder._deferred = Shared([ev.FlagCleared(insns=None, time=0.0, ring=0)])
+    recorder.settle(1, 0)
+    assert not list(recorder)

@@ -58,7 +58,11 @@ class Recorder:
     def settle(self, insns: int | None, ring: int) -> None:
         """These are the numbers now: deferred events get them, and keep their own time."""
         while self._deferred:
-            self._keep(replace(self._deferred.popleft(), insns=insns, ring=ring))
+            try:
+                event = self._deferred.popleft()
+            except IndexError:  # another thread has just taken the last one
+                return
+            self._keep(replace(event, insns=insns, ring=ring))
 
     def _keep(self, event: Event) -> None:
         if event.__class__ is BlockTranslated:
