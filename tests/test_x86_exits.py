@@ -7,7 +7,7 @@ import sys
 import pytest
 from ir_programs import NEVER, RAM_BASE, TOUCH, Stage, runtime
 
-from tcglite.target.cpu import OFFSET_NEG, OFFSET_TB_FLAGS, PC, X
+from tcglite.target.cpu import OFFSET_NEG, OFFSET_PC, OFFSET_TB_FLAGS, PC, X
 from tcglite.tcg.backend import TB_EXIT_REQUESTED
 from tcglite.tcg.env import CPUNeg
 from tcglite.tcg.ir import Builder
@@ -96,6 +96,27 @@ def test_goto_ptr_finds_blocks_by_itself(stage):
         assert backend.enter(one) == (2, 1)
         assert asked == [pc, pc, pc]
         words[OFFSET_TB_FLAGS // 8] = 0
+
+
+@native
+def test_goto_ptr_takes_no_constant_for_the_pc(stage):
+    """Nor a register that holds one, even if that is where the pc lies in env."""
+    backend = X86Backend(runtime(stage, hot=(), lookup=lambda: None))
+    other = block(backend, 2, leave(1))
+    words = memoryview(stage.env).cast("B").cast("Q")
+    at = (OFFSET_NEG + CPUNeg.jmp_cache.offset) // 8 + 4 * (OFFSET_PC >> 1 & 4095)
+    words[at : at + 3] = memoryview(
+        b"".join(n.to_bytes(8, "little") for n in (OFFSET_PC, 0, other.start))
+    ).cast("Q")
+    one = block(
+        backend, 1,
+        lambda b: b.emit("mov", PC, 0x2000),
+        lambda b: b.emit("mulsh", X[15], X[12], X[13]),  # leaves rax free
+        lambda b: b.emit("movcond", X[11], X[12], 0, OFFSET_PC, X[14], "eq"),
+        lambda b: b.emit("goto_ptr"),
+    )  # fmt: skip
+    assert backend.enter(one) == (0, 0)
+    assert stage.env.x[11] == OFFSET_PC
 
 
 @native

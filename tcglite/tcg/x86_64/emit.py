@@ -292,13 +292,12 @@ class Emitter(Values):
     def op_goto_ptr(self) -> None:
         """Look the pc up in the jump cache: pc and flags must agree; else ask Python."""
         code, layout = self.code, self.layout
-        pc = RAX
         for r, temp in self.held.items():
             if temp.kind == GLOBAL and temp.value - BIAS == layout.pc:
-                pc = r
-        if pc != RAX:
-            code += rr(LOAD, RAX, pc)
-        elif self.held.get(RAX) is None or self.held[RAX].value - BIAS != layout.pc:
+                if r != RAX:
+                    code += rr(LOAD, RAX, r)
+                break
+        else:
             code += rm(LOAD, RAX, ENV, layout.pc)
         code += rr(LOAD, RCX, RAX, False)
         code += shift_ri(SHL, RCX, 4, False)
