@@ -16,8 +16,6 @@ PAGE_BITS = 12
 PAGE_SIZE = 1 << PAGE_BITS
 PAGE_MASK = ~(PAGE_SIZE - 1) & (1 << 64) - 1
 
-KICK = 1 << 31  #: the exit flag when it is up: the smallest number, below any budget's negative
-
 KICK = 1 << 31  #: the exit flag when it is up: the smallest number, below any budget negated
 
 JMP_CACHE_BITS = 12
