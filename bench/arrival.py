@@ -128,9 +128,8 @@ def arrival(repetitions: int, quick: bool) -> Table:
         columns = [sorted(column) for column in zip(*rows, strict=True)]
         table.rows.append((label, [value for column in columns
                                    for value in (median(column), column[len(column) * 9 // 10])]))
-        if not quick:
-            PICTURES[label] = columns
-    if PICTURES:
+        PICTURES[label] = columns
+    if not quick:
         _draw(Path(__file__).with_name("arrival.png"))
     return table
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tcglite import Machine, guests
 from tcglite.bench.measure import cpu_seconds
 from tcglite.hw.loader import read_image
+from tcglite.tcg.backends import BACKENDS
+from tcglite.tcg.x86_64.buffer import unsupported
 
 RAM_BASE = 0x8000_0000
 FINISHER, UART, LSR = 0x10_0000, 0x1000_0000, 5
@@ -22,14 +25,23 @@ LIMIT = 60  #: seconds that one run may take
 # tcglite
 
 
+def backends() -> list[str]:
+    """The host backends that work here."""
+    return [name for name in BACKENDS if name != "x86_64" or not unsupported()]
+
+
 def tcglite(guest: str, **options: Any) -> float:
     """The whole guest, translation included."""
     with Machine(guests.load(guest), **options) as machine:
-        began = machine.insns
         seconds = cpu_seconds(lambda: machine.run(timeout=LIMIT))
-        insns = machine.insns if began is not None else guests.info(guest).instructions
-        assert insns is not None
-        return insns / seconds / 1e6
+        assert machine.insns is not None
+        return machine.insns / seconds / 1e6
+
+
+def seconds_for(elf: Path, **options: Any) -> float:
+    """CPU seconds of a whole run, translation included."""
+    with Machine(elf, **options) as machine:
+        return cpu_seconds(lambda: machine.run(timeout=LIMIT))
 
 
 def tcglite_part(guest: str, insns: int, **options: Any) -> float:

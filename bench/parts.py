@@ -13,7 +13,7 @@ from tcglite import Machine, Mechanisms, guests
 from tcglite.accel.mechanisms import IRQ_CHECKS
 from tcglite.bench.measure import Series, child, cpu_seconds, interleave, python
 from tcglite.bench.table import Table
-from tcglite.bench.workloads import NAMES
+from tcglite.bench.workloads import NAMES, Workload
 
 NOCHAIN = Mechanisms(chain=False, goto_ptr=False)
 
@@ -22,21 +22,24 @@ def loop(repetitions: int, quick: bool) -> Table:
     """The chained loop of four instructions."""
     rounds = 50_000 if quick else 200_000
     seconds = 0.1 if quick else 0.3
+    runs: dict[str, Any] = {}
+    for name in engines.backends():
+        runs[f"{name}, counting"] = partial(engines.tcglite_loop, seconds, backend=name)
+        runs[f"{name}, count=False"] = partial(
+            engines.tcglite_loop, seconds, backend=name, count=False)
     series = interleave(
-        {
-            "tcglite, counting": lambda: engines.tcglite_loop(seconds),
-            "tcglite, count=False": lambda: engines.tcglite_loop(seconds, count=False),
+        runs | {
             "bare sketch, memoryview, tests a flag": lambda: engines.sketch("memoryview", rounds),
             "bare sketch, list, tests nothing": lambda: engines.sketch("list", rounds),
             "tinyrv": lambda: engines.tinyrv("loop", rounds // 4),
         },
         repetitions,
     )
-    base = "tcglite, counting"
+    base = "python, counting"
     table = Table("The loop of 4 instructions, chained to itself", ["M insn/s", "ratio"])
     for name in series.values:
         table.rows.append((name, [series.median(name), series.ratio(name, base)]))
-    table.notes.append("ratio: to tcglite, counting")
+    table.notes.append("ratio: to the python backend, counting")
     return table
 
 
@@ -45,13 +48,13 @@ def race(repetitions: int, quick: bool) -> Table:
     table = Table("Workloads beside tinyrv, million guest instructions per CPU second",
                   ["tcglite", "tinyrv", "tcglite : tinyrv"], decimals=1)
     for name in NAMES[:2] if quick else NAMES:
-        series = interleave({"tcglite": partial(engines.tcglite, name),
+        series = interleave({"tcglite": partial(engines.tcglite, name, backend="python"),
                              "tinyrv": partial(engines.tinyrv, name)},
                             repetitions, {"tinyrv": 1 if quick else 3})
         table.rows.append((name, [series.median("tcglite"), series.median("tinyrv"),
                                   series.ratio("tcglite", "tinyrv")]))
-    table.notes.append("both run the bundled ELF to its end (1.3 to 2.2 million instructions; "
-                       "tcglite: translation included)")
+    table.notes.append("tcglite with the python backend; both run the bundled ELF to its end (1.3 "
+                       "to 2.2 million instructions; tcglite: translation included)")
     return table
 
 
@@ -78,23 +81,41 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "trace='blocks'": {"trace": "blocks"},
     "trace='times'": {"trace": "times"},
 }
+#: Those in which each block comes back to the loop.
+FEW = {"chain=False, goto_ptr=False", "irq_check='acyclic'"}
 NO_CACHE = {"mechanisms": Mechanisms(cache=False)}
 
 
 def switches(repetitions: int, quick: bool) -> Table:
     """Each switch and mode alone, on the loop and on sieve, each time right beside the default."""
     seconds = 0.05 if quick else 0.15
-    ratios: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in SWITCHES}
-    for _ in range(repetitions):
-        for name, options in SWITCHES.items():
-            loops, sieves = ratios[name]
-            loops.append(engines.tcglite_loop(seconds) / engines.tcglite_loop(seconds, **options))
-            sieves.append(engines.tcglite("sieve") / engines.tcglite("sieve", **options))
-    table = Table("Switches: time relative to the default", ["loop", "sieve"])
-    table.rows = [(name, [median(both[0]), median(both[1])]) for name, both in ratios.items()]
+    sieve = Workload("sieve")
+    names = engines.backends()
+    table = Table("Switches: time relative to the default",
+                  [f"{name}, {guest}" for name in names for guest in ("loop", "sieve")])
+    elfs = {name: sieve.elf(100 if name == "x86_64" else 1) for name in names}
+    for label, options in SWITCHES.items():
+        row: list[float | None] = []
+        for name in names:
+            loops, sieves = [], []
+            for _ in range(repetitions):
+                loops.append(engines.tcglite_loop(seconds, backend=name)
+                             / engines.tcglite_loop(seconds, backend=name, **options))
+                elf = elfs[name]
+                if name == "x86_64" and label in FEW:
+                    elf = sieve.elf(1)  # some thousand times slower
+                rounds = 100 if elf != elfs[name] else 1
+                sieves.append(rounds * engines.seconds_for(elf, backend=name, **options)
+                              / engines.seconds_for(elfs[name], backend=name))
+            row += [median(loops), median(sieves)]
+        table.rows.append((label, row))
     insns = 5_000
-    uncached = engines.tcglite("sieve") / engines.tcglite_part("sieve", insns, **NO_CACHE)
-    table.rows.append((f"cache=False (first {insns:,} instructions)", [None, uncached]))
+    uncached: list[float | None] = []
+    for name in names:
+        whole = engines.tcglite("sieve", backend=name)
+        part = engines.tcglite_part("sieve", insns, backend=name, **NO_CACHE)
+        uncached += [None, whole / part]
+    table.rows.append((f"cache=False (first {insns:,} instructions)", uncached))
     return table
 
 
@@ -156,26 +177,34 @@ def memory(repetitions: int, quick: bool) -> Table:
 
 def loop_return(repetitions: int, quick: bool) -> Table:
     """What one trip to the execution loop costs: the loop's block, chained and not."""
-    rounds = 5_000 if quick else 40_000
 
-    def trip(**options: Any) -> float:
+    def trip(rounds: int, **options: Any) -> float:
         with Machine(guests.load("loop"), **options) as machine:
             machine.run(max_insns=400)
             before = machine.cpu["s0"]
             spent = cpu_seconds(lambda: machine.run(max_insns=4 * rounds))
             return 1e6 * spent / (machine.cpu["s0"] - before)
 
-    series = interleave(
-        {"chained": trip, "goto_ptr": lambda: trip(mechanisms=Mechanisms(chain=False)),
-         "loop": lambda: trip(mechanisms=NOCHAIN)}, repetitions)
-    chained, ptr, whole = (series.median(n) for n in ("chained", "goto_ptr", "loop"))
-    assert chained is not None
-    assert ptr is not None
-    assert whole is not None
-    table = Table("From one block to the next, µs", ["µs"], decimals=2)
+    names = engines.backends()
+    table = Table("From one block to the next, µs", names, decimals=2)
     table.rows = [
-        ("a block of 4 instructions, chained (goto_tb)", [chained]),
-        ("more, if the next block is looked up (goto_ptr)", [ptr - chained]),
-        ("more, if the execution loop is asked (exit_tb)", [whole - chained]),
+        ("a block of 4 instructions, chained (goto_tb)", []),
+        ("more, if the next block is looked up (goto_ptr)", []),
+        ("more, if the execution loop is asked (exit_tb)", []),
     ]
+    for name in names:
+        few = 5_000 if quick else 40_000
+        many = few * (100 if name == "x86_64" else 1)
+        series = interleave(
+            {"chained": partial(trip, many, backend=name),
+             "goto_ptr": partial(trip, many, backend=name, mechanisms=Mechanisms(chain=False)),
+             "loop": partial(trip, few, backend=name, mechanisms=NOCHAIN)}, repetitions)
+        chained, ptr, whole = (series.median(n) for n in ("chained", "goto_ptr", "loop"))
+        assert chained is not None
+        assert ptr is not None
+        assert whole is not None
+        for (_, numbers), value in zip(
+            table.rows, (chained, ptr - chained, whole - chained), strict=True
+        ):
+            numbers.append(value)
     return table
