@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from ir_programs import GLOBALS, Stage
@@ -40,10 +41,12 @@ class Interpreter:
 
     def run(self, ops: Sequence[Op]) -> tuple[int, int] | None:
         labels = {op.args[0]: n for n, op in enumerate(ops) if op.name == "set_label"}
+        insns = list(accumulate((op.name == "insn_start" for op in ops), initial=-1))
         at = 0
         while True:
             op = ops[at]
             at += 1
+            self.insn = insns[at]
             values = [self.read(t) for t in op.args[op.outs : op.outs + op.ins]]
             rest = op.args[op.outs + op.ins :]
             result = None
@@ -88,12 +91,12 @@ class Interpreter:
             return rest[0].fn(stage, 0, *values)
         self.sync()
         if name == "qemu_ld":
-            return stage.load(values[0], rest[0], 0)
+            return stage.load(values[0], rest[0], self.insn)
         if name == "qemu_st":
-            stage.store(values[1], values[0], rest[0], 0)
+            stage.store(values[1], values[0], rest[0], self.insn)
             return None
         if name == "call":
-            result = rest[0].fn(stage, 0, *values)
+            result = rest[0].fn(stage, self.insn, *values)
             self.reload()
             return result
         if name == "exit_check":

@@ -7,7 +7,8 @@ may raise and at the exit, and what that op was asked to do. Equal stories are e
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -89,6 +90,7 @@ class Stage:
         self.env.neg.icount_decr.high = KICK if kick else 0
         self.story: Story = []
         self.leave_at = leave_at
+        self.insn_of: Callable[[int], int] = lambda ra: ra  # host PC -> number of the instruction
 
     def get(self, temp: Temp) -> int:
         return int(memoryview(self.env).cast("B").cast("Q")[temp.value // 8])
@@ -96,9 +98,9 @@ class Stage:
     def set(self, temp: Temp, value: int) -> None:
         memoryview(self.env).cast("B").cast("Q")[temp.value // 8] = value
 
-    def event(self, *what: Any) -> None:
-        env = self.env
-        self.story.append((*what, tuple(env.x), env.pc, env.load_res, env.bins, env.excp_uw2))
+    def event(self, ra: int | None, *what: Any) -> None:
+        env, insn = self.env, None if ra is None else self.insn_of(ra)
+        self.story.append((*what, insn, tuple(env.x), env.pc, env.load_res, env.bins, env.excp_uw2))
         if len(self.story) - 1 == self.leave_at:
             raise InterruptedError
 
@@ -133,7 +135,7 @@ class Stage:
         place = self.inline(addr, memop, write=False)
         if place is not None:  # a backend need not serve all that the TLB would allow
             return extend(int.from_bytes(self.ram[place], "little"), memop)
-        self.event("load", addr, memop)
+        self.event(ra, "load", addr, memop)
         return extend(mix(addr, memop), memop)
 
     def store(self, addr: int, value: int, memop: int, ra: int) -> None:
@@ -141,10 +143,10 @@ class Stage:
         if place is not None:
             self.ram[place] = value.to_bytes(8, "little")[: place.stop - place.start]
             return
-        self.event("store", addr, value & (1 << (8 << (memop & 3))) - 1, memop)
+        self.event(ra, "store", addr, value & (1 << (8 << (memop & 3))) - 1, memop)
 
     def lookup(self) -> None:
-        self.event("lookup")
+        self.event(None, "lookup")
 
 
 @cache
@@ -154,7 +156,7 @@ def _full(word: int, count: int) -> memoryview:
 
 def _touch(stage: Stage, ra: int, value: int) -> int:
     """A helper that reads and writes guest registers."""
-    stage.event("touch", value)
+    stage.event(ra, "touch", value)
     stage.env.x[10] = mix(value, stage.env.x[11])
     return mix(value)
 
@@ -164,7 +166,7 @@ def _pure(stage: Stage, ra: int, a: int, b: int) -> int:
 
 
 def _never(stage: Stage, ra: int, value: int) -> None:
-    stage.event("never", value)
+    stage.event(ra, "never", value)
     raise InterruptedError
 
 
@@ -368,6 +370,12 @@ def _on(
         target = backend.compile(_next(), 8)
         for slot in {op.args[0] for op in ops if op.name == "goto_tb"}:
             backend.set_jump(code, slot, target)
+
+    def insn_of(ra: int) -> int:
+        offset = ra - backend.getpc_adj - code.start
+        return bisect_right(code.insn_ends, offset) if 0 <= offset < code.size else -1
+
+    stage.insn_of = insn_of
     try:
         return backend.enter(code)
     except InterruptedError:

@@ -114,6 +114,13 @@ PLANTED = [
         "for temp, home in layout.homes.items()\n    )",
         "for temp, home in [*layout.homes.items()][1:]\n    )",
     ),
+    ("thunks", "map(pop, reversed(_SAVED))", "map(pop, _SAVED)"),
+    (
+        "access",
+        "path.back - len(code) - 4)\n            code += mov_ri",
+        "path.back - len(code) + 60)\n            code += mov_ri",
+    ),
+    ("thunks", "rm(LOAD, r, RSP, 8 * k) for k,", "rm(LOAD, r, RSP, 8 * k + 8) for k,"),
     ("thunks", "code += load_map(layout) + _JMP_RAX", "code += _JMP_RAX"),
     ("thunks", "code.extend(load_map(layout) + RET)", "code.extend(RET)"),
     (
