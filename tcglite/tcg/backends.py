@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..errors import BackendUnavailable, UnknownName
 from .backend import Backend, Runtime
 from .python_backend import PythonBackend
-from .x86_64.backend import X86Backend
 from .x86_64.buffer import CodeBuffer, make_buffer
 
 BACKENDS = ("x86_64", "python")  #: in the order in which "auto" tries them
@@ -17,13 +16,19 @@ def check_backend(name: str) -> None:
         raise UnknownName(f"unknown backend {name!r}; expected auto, {', '.join(BACKENDS)}")
 
 
+def _x86_64(rt: Runtime, buffer: CodeBuffer | None = None) -> Backend:
+    from .x86_64.backend import X86Backend  # when it is wanted, so that import tcglite is quick
+
+    return X86Backend(rt, buffer)
+
+
 def make_backend(name: str, rt: Runtime) -> Backend:
     """Backend ``name``, or the first that works here; BackendUnavailable says why it cannot."""
     check_backend(name)
     if name == "python":
         return PythonBackend(rt)
     try:
-        return X86Backend(rt)
+        return _x86_64(rt)
     except BackendUnavailable as error:
         if name != "auto":
             raise BackendUnavailable(f"no backend x86_64 here: {error}; try python") from None
@@ -45,4 +50,4 @@ def listing_backend(name: str, rt: Runtime) -> Backend:
     check_backend(name)
     if name == "python":
         return PythonBackend(rt)
-    return X86Backend(rt, CodeBuffer(1 << 20, "plain"))
+    return _x86_64(rt, CodeBuffer(1 << 20, "plain"))
