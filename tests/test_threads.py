@@ -27,6 +27,7 @@ from running import (
 from tcglite import Machine, Mechanisms, guests
 from tcglite.errors import StateError
 from tcglite.machine import StopReason
+from tcglite.trace import events as ev
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -370,3 +371,23 @@ def test_the_watchdog_ends_a_run_that_is_deaf_and_nothing_else() -> None:
         result = m.wait(timeout=SECONDS)
         assert result.reason is StopReason.WATCHDOG
         assert "0.2 s" in result.detail
+
+
+@pytest.mark.parametrize("check", ALL)
+@pytest.mark.parametrize("when", [ev.ChainPatched, ev.ChainUnpatched, ev.LineRaised])
+def test_a_listener_may_stop_the_machine(check: str, when: type[ev.Event]) -> None:
+    """Also where stopping means to cut links, which is an event as well."""
+    m = machine(SERVER, check, trace="events", watchdog=None)
+    m.recorder.listen(lambda event: m.quit() if isinstance(event, when) else None)
+
+    def work() -> None:
+        for _ in range(3):
+            m.start()
+            m.raise_irq("msip")
+            m.pause()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    assert not thread.is_alive(), "the machine waits for itself"
+    m.close()

@@ -26,7 +26,7 @@ class TBContext:
         self.logged = False  # each look-up is written down: generated code must not do it itself
         self.emit = emit
         self.stats = stats
-        self.lock = threading.Lock()  # linking against unlinking from another thread
+        self.lock = threading.RLock()  # linking against unlinking; a listener may stop the hart
         self.unchained = False  # all links are cut; no new ones until the loop has looked
         self.acyclic = False  # never close a loop of links
         self.htable: dict[tuple[int, int, int, int], TranslationBlock] = {}
