@@ -50,16 +50,16 @@ def cpu_handle_interrupt(cpu: CPUState, last_tb: TranslationBlock | None) -> tup
         return False, last_tb
     if cpu.cflags & CF_COUNT and not (cpu.discreet or cpu._decr.low or cpu.budget.extra):
         cpu.budget.exhausted()
-    if cpu.observer.waiting:
-        cpu.observer.answer()
     if cpu.discreet:
         cpu.discreet = False
+        cpu.observer.answer()
         return cpu.exit_request, last_tb
     if cpu._decr.high:
         kicked, cpu.kicked = cpu.kicked, False
         cpu._decr.high = 0
         if kicked:
             cpu.emit(ev.FlagCleared)
+        cpu.observer.answer()  # who asks from now on has set the flag again
     if cpu.tbs.unchained:
         cpu.tbs.unchained = False
     if cpu.interrupt_request & CPU_INTERRUPT_HARD:

@@ -21,11 +21,10 @@ _PATIENCE = 0.005  #: seconds; a hart that is in a callback may take longer than
 
 
 class Observer:
-    """Of one hart. ``waiting``: somebody wants the loop to come by."""
+    """Of one hart."""
 
     def __init__(self, cpu: CPUState) -> None:
         self.cpu = cpu
-        self.waiting = False
         self._came_by = threading.Event()
 
     def look(self) -> None:
@@ -44,14 +43,12 @@ class Observer:
         cpu = self.cpu
         if cf_check(cpu.cflags) not in (CHECK_HEAD, CHECK_INSN) or cpu.halted:
             return False
-        self.waiting = True
         cpu._decr.high = KICK
         return True
 
     def answer(self) -> None:
-        """The loop is here, memory is right."""
+        """The loop is here, the flag is down, memory is right."""
         cpu = self.cpu
-        self.waiting = False
         cpu.recorder.settle(cpu.insns_now(), cpu.env.neg.ring_next)
         self._came_by.set()
 
