@@ -14,8 +14,9 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Common part. ``insns``: instructions retired before it (None with ``count=False``);
-    ``time``: host seconds (``time.perf_counter``); ``ring``: block records written before it. What another thread does while host
-    code runs is recorded when that has come by, with the numbers of then and its own time."""
+    ``time``: host seconds (``time.perf_counter``); ``ring``: block records written before it. What
+    another thread does while host code runs is recorded when that has come by, with the numbers of
+    then and its own time."""
 
     insns: int | None
     time: float
