@@ -107,7 +107,11 @@ PLANTED = [
     ("emit", "        self.bury()\n        self.vacate_all()\n", "        self.bury()\n"),
     ("emit", "opcode = CC_G", "opcode = 13"),
     ("emit", "if pc >= 0:", "if False:"),
-    ("emit", "self.exit_ops(first)", "self.exit_ops(first + 1)"),
+    (
+        "emit",
+        "pc = self.ops[at].args[0], self.ops[at + 1].args[1].value",
+        "pc = self.ops[at].args[0], self.ops[at + 1].args[1].value + 4",
+    ),
     # thunks, layout
     (
         "thunks",

@@ -108,11 +108,11 @@ class Emitter(Values):
             self.index += 1
         self.insn_ends.append(len(code))
         del self.insn_ends[0]  # where the first one begins
+        self.held = {}  # nothing of the main line holds in what it jumps to
         for jump, index, rest in self.later:
             if marks:
                 out.marks.append((len(code), index))
             code[jump - 4 : jump] = rel32(len(code) - jump)
-            self.where, self.held = dict(self.homes), {}
             rest()
         for path in self.slow:
             if marks:
@@ -137,10 +137,11 @@ class Emitter(Values):
         self.code += mov_ri(RAX, word)
         self.to_thunk("exit")
 
-    def patchable(self, opcode: bytes, compare: bytes, slot: int, first: int) -> None:
-        """A jump whose displacement another thread may patch, so it is aligned; the padding goes
-        before ``compare``, which is to stay next to the jump. Until it is patched it leads to the
-        ops from number ``first`` on, which leave through the loop."""
+    def patchable(self, opcode: bytes, compare: bytes, at: int) -> None:
+        """The jump of the goto_tb that is op number ``at``, with its displacement aligned, since
+        another thread may patch it; the padding goes before ``compare``, which is to stay next to
+        the jump. Until it is patched it leads to what stands behind a goto_tb: pc, and exit_tb."""
+        slot, pc = self.ops[at].args[0], self.ops[at + 1].args[1].value
         code = self.code
         code += NOPS[-(self.at + len(code) + len(compare) + len(opcode)) & 3]
         code += compare
@@ -150,18 +151,10 @@ class Emitter(Values):
 
         def leave() -> None:
             self.slots[slot] = jump - 4, len(code)
-            self.exit_ops(first)
+            self.store_const(ENV, self.layout.pc, pc)
+            self.leave(self.number << 2 | slot)
 
         self.out_of_line(leave)
-
-    def exit_ops(self, first: int) -> None:
-        """What stands behind a goto_tb: the pc, and out."""
-        for op in self.ops[first:]:
-            self.op, self.dead = op, ()
-            self.out = op.args[0] if op.outs else NOBODY
-            EMIT[op.opdef.name](self, *op.args)
-            if op.opdef.flags & BB_EXIT:
-                return
 
     # Branches.
 
@@ -175,7 +168,7 @@ class Emitter(Values):
         compare, code = self.comparison(a, b, cond)
         opcode = bytes([0x0F, 0x80 | code])
         if after == ["goto_tb", "mov", "exit_tb"] and before.flags & BB_EXIT:
-            self.patchable(opcode, compare, ops[at + 1].args[0], at + 2)
+            self.patchable(opcode, compare, at + 1)
             self.fused[label] = at + 3
             return
         self.sync()
@@ -281,9 +274,8 @@ class Emitter(Values):
         code += alu_mi(ADD, ENV, layout.ring_next, 1)
 
     def op_goto_tb(self, slot: int) -> None:
-        self.patchable(JMP, b"", slot, self.index + 1)
-        while not self.ops[self.index].opdef.flags & BB_EXIT:
-            self.index += 1
+        self.patchable(JMP, b"", self.index)
+        self.index += 2
         self.dead = ()
 
     def op_exit_tb(self, slot: int | None) -> None:
