@@ -62,6 +62,7 @@ def spans(kicks: int, busy: bool) -> list[tuple[float, float, float]]:
     program = assemble(PROGRAM)
     found = []
     with Machine(program, backend="x86_64", trace="times", memory="1M") as machine:
+        machine.recorder.enabled = False  # the records of blocks are enough
         cpu = machine._cpu
         backend: Any = cpu.tbs.backend
         exits: list[int] = []

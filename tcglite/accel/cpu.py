@@ -151,7 +151,7 @@ class CPUState:
             ring = self.env.neg.ring_next
             made = event(insns=insns, time=time.perf_counter(), ring=ring, **fields)
             if self.tbs.backend.inside and threading.get_ident() != self.thread:
-                self.observer.defer(made)
+                self.recorder.defer(made)
             else:
                 self.recorder.emit(made)
 

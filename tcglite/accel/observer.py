@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from ..tcg.cflags import CHECK_HEAD, CHECK_INSN, cf_check
 from ..tcg.env import KICK
-from ..trace.events import Event
 
 if TYPE_CHECKING:
     from .cpu import CPUState
@@ -34,10 +33,11 @@ class Observer:
         if self._ask():
             self._came_by.wait(_PATIENCE)
 
-    def defer(self, event: Event) -> None:
-        """Have an event of another thread recorded when the loop comes by, which it is asked to."""
-        self.cpu.recorder.defer(event)
-        self._ask()
+    def nudge(self) -> None:
+        """Have the loop come by for the events of another thread that wait for it, if what that
+        thread has done does not bring it back anyway."""
+        if self.cpu.recorder.deferring and not self.cpu.kicked:
+            self._ask()
 
     def _ask(self) -> bool:
         cpu = self.cpu

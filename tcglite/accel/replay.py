@@ -37,6 +37,7 @@ class Inputs:
             raise UsageError("the machine replays a recording; it takes no other input")
         if self._cpu.icount_shift is None:
             self._act(kind, *args)
+            self._cpu.observer.nudge()
             return
         with self._lock:
             self._queue.append((kind, *args))

@@ -55,6 +55,11 @@ class Recorder:
         """Keep ``event`` when its numbers are known: host code runs, and nobody knows how far."""
         self._deferred.append(event)
 
+    @property
+    def deferring(self) -> bool:
+        """Do events wait for their numbers?"""
+        return bool(self._deferred)
+
     def settle(self, insns: int | None, ring: int) -> None:
         """These are the numbers now: deferred events get them, and keep their own time."""
         while self._deferred:
