@@ -47,6 +47,7 @@ def test_python_goes_on_while_guests_spin(check: str) -> None:
         b.start()
         chained = check != "acyclic"
         until(lambda: a.stats.chain_patched >= chained <= b.stats.chain_patched, "both are chained")
+        until(lambda: a.stats.loop_returns > 0 < b.stats.loop_returns, "both have run a block")
         counted = 0
         sys.setswitchinterval(FOR_EVER)
         for n in range(1_000_000):
