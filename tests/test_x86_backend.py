@@ -237,7 +237,8 @@ def test_memory_is_given_back(how):
         [sys.executable, "-c", GIVEN_BACK, how], capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 20, f"{done.stdout} MiB more after 120 machines"
+    # Some wait for a collection, at some 4 MiB each; all of them would be several hundred.
+    assert int(done.stdout) < 100, f"{done.stdout} MiB more after 120 machines"
 
 
 # Jumps.
