@@ -19,6 +19,8 @@ from engine import (
     taken,
 )
 
+from tcglite.accel.mechanisms import IRQ_CHECKS
+from tcglite.machine import StopReason
 from tcglite.tcg.cflags import CF_COUNT_MASK
 from tcglite.trace import events as ev
 
@@ -437,3 +439,16 @@ def test_wherever_it_comes_the_program_computes_the_same(options: dict[str, Any]
         assert results(n) == quiet, f"raised at {n}"
     for n in range(SETUP + 1, 150, 23):
         assert results(n, n + 5, n + 40) == quiet, f"raised at {n}, {n + 5}, {n + 40}"
+
+
+@pytest.mark.parametrize("quantum", [1, 1000])
+@pytest.mark.parametrize("check", IRQ_CHECKS)
+def test_right_after_a_wfi(check: str, quantum: int) -> None:
+    """The hart already sleeps, and the line wakes it."""
+    source = "li t0, 8\n csrw mie, t0\n wfi\n li a0, 7\n" + END
+    with machine(source, irq_check=check, quantum=quantum) as m:
+        m.raise_at(3, "msip")
+        assert run(m, 100).reason is StopReason.EXIT
+        assert m.cpu["a0"] == 7
+        (raised,) = [e for e in only(m, ev.LineRaised) if e.line == "msip" and e.level]
+        assert raised.insns == 3

@@ -232,9 +232,9 @@ class VCPU:
         """Sleep in wfi until an enabled interrupt is pending or somebody stops the run."""
         cpu = self.cpu
         while True:
-            if cpu.stop_reason is not None or target.has_work(cpu.env):
-                return
-            if self.inputs.waiting(cpu.budget.now()):
+            now = cpu.budget.now()
+            cpu.budget.fire(now)  # a line that goes up right after the wfi
+            if cpu.stop_reason is not None or target.has_work(cpu.env) or self.inputs.waiting(now):
                 return
             deadline = self.clock.deadline()
             if self._warp is not None and deadline is not None:
