@@ -106,7 +106,7 @@ REG_RM = [
 ]  # fmt: skip
 RM_REG = [
     (asm.STORE, "mov", 0, 0), (asm.STORE8, "mov", 1, 1), (asm.STORE16, "mov", 2, 2),
-    (asm.CMP_MR, "cmp", 0, 0), (asm.TEST, "test", 0, 0),
+    (asm.TEST, "test", 0, 0),
 ]  # fmt: skip
 
 

@@ -119,9 +119,8 @@ class CPUState:
         mechanisms.check(count=self.count, icount=icount)
         self.mechanisms = mechanisms
         self.cflags_next_tb = None  # made of the old switches
-        trace = {None: TRACE_OFF, "events": TRACE_OFF, "blocks": TRACE_BLOCKS}.get(
-            self.recorder.mode, TRACE_TIMES
-        )
+        modes = {"blocks": TRACE_BLOCKS, "times": TRACE_TIMES}
+        trace = modes.get(self.recorder.mode or "", TRACE_OFF)
         self.cflags = mechanisms.cflags(count=self.count, icount=icount, trace=trace)
         self.tbs.acyclic = mechanisms.irq_check == "acyclic"
         self.tbs.cflags = self.cflags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..tcg.backend import Backend
@@ -13,6 +13,8 @@ from ..tcg.env import PAGE_BITS, CPUNeg
 from ..trace import events as ev
 from .jmp_cache import JumpCache
 from .tb import TranslationBlock
+
+Link = tuple[int, int, int]  #: numbers: block, its slot, block
 
 
 class TBContext:
@@ -26,7 +28,7 @@ class TBContext:
         self.logged = False  # each look-up is written down: generated code must not do it itself
         self.emit = emit
         self.stats = stats
-        self.lock = threading.RLock()  # linking against unlinking; a listener may stop the hart
+        self.lock = threading.Lock()  # linking against unlinking from another thread
         self.unchained = False  # all links are cut; no new ones until the loop has looked
         self.acyclic = False  # never close a loop of links
         self.htable: dict[tuple[int, int, int, int], TranslationBlock] = {}
@@ -117,14 +119,22 @@ class TBContext:
                     todo.append(nxt)
         return False
 
-    def _reset_jump(self, tb: TranslationBlock, slot: int) -> None:
-        """Unpatch one slot and take it off its destination's list; the lock is held."""
-        dest = tb.jmp_dest[slot]
-        if dest is not None:
-            self.backend.set_jump(tb.host, slot, None)
-            tb.jmp_dest[slot] = None
-            dest.incoming.remove((tb, slot))
-            self.emit(ev.ChainUnpatched, src=tb.number, slot=slot, dst=dest.number)
+    def _reset_jumps(self, jumps: Iterable[tuple[TranslationBlock, int]]) -> list[Link]:
+        """Unpatch slots, and take them off their destinations' lists; the lock is held. What was
+        cut, for ``_tell`` when the lock is free: who listens may stop the hart, and so unlink."""
+        cut = []
+        for tb, slot in jumps:
+            dest = tb.jmp_dest[slot]
+            if dest is not None:
+                self.backend.set_jump(tb.host, slot, None)
+                tb.jmp_dest[slot] = None
+                dest.incoming.remove((tb, slot))
+                cut.append((tb.number, slot, dest.number))
+        return cut
+
+    def _tell(self, cut: list[Link]) -> None:
+        for src, slot, dst in cut:
+            self.emit(ev.ChainUnpatched, src=src, slot=slot, dst=dst)
 
     def unlink_all(self) -> None:
         """Cut every link, from any thread, so that chained code must come back: what QEMU did for
@@ -132,9 +142,8 @@ class TBContext:
         with self.lock:
             self.unchained = True
             self.jmp_cache.clear()
-            for tb in list(self.by_number.values()):
-                for slot in (0, 1):
-                    self._reset_jump(tb, slot)
+            cut = self._reset_jumps((tb, n) for tb in list(self.by_number.values()) for n in (0, 1))
+        self._tell(cut)
 
     # Removing.
 
@@ -146,17 +155,13 @@ class TBContext:
         self.htable.pop(tb.key, None)
         with self.lock:
             tb.cflags |= CF_INVALID
-            for slot in (0, 1):
-                self._reset_jump(tb, slot)
-            for src, slot in list(tb.incoming):
-                self._reset_jump(src, slot)
+            cut = self._reset_jumps([(tb, 0), (tb, 1), *tb.incoming])
+        self._tell(cut)
         for page in _pages(tb):
-            blocks = self.pages.get(page)
-            if blocks is not None:
-                blocks.pop(tb, None)
-                if not blocks:
-                    del self.pages[page]
-                    self.on_page(page, False)
+            blocks = self.pages.get(page, {})
+            if blocks.pop(tb, 0) is None and not blocks:
+                del self.pages[page]
+                self.on_page(page, False)
         self.jmp_cache.remove(tb)
         self.stats.tb_invalidated += 1
         self.emit(ev.BlockInvalidated, tb=tb.number, addr=addr)

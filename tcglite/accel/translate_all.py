@@ -53,10 +53,8 @@ def tb_gen_code(cpu: CPUState, pc: int, flags: int, cflags: int) -> TranslationB
     else:
         tb.cflags |= CF_INVALID  # nobody may find it or link to it
         cpu.one_shot = tb
-    cpu.emit(
-        ev.BlockTranslated,
-        tb=tb.number, pc=pc, count=tb.icount, full=tb.full, indirect=tb.indirect,
-    )  # fmt: skip
+    shape = {"count": tb.icount, "full": tb.full, "indirect": tb.indirect}
+    cpu.emit(ev.BlockTranslated, tb=tb.number, pc=pc, **shape)
     cpu.on_translate(tb)
     return tb
 

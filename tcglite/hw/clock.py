@@ -18,6 +18,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from ..errors import StateError, UsageError
@@ -42,7 +43,7 @@ class Timer:
         self._clock._modify(self, NEVER if deadline_ns is None else deadline_ns)
 
 
-class VirtualClock:
+class VirtualClock(ABC):
     """What all clocks share: the armed timers. ``now`` is the subclass's business.
 
     ``on_rearm`` is called after the earliest deadline has changed because somebody armed or
@@ -53,13 +54,13 @@ class VirtualClock:
         self.on_rearm: Callable[[], None] = _nothing
         self._armed: list[Timer] = []
 
+    @abstractmethod
     def now(self) -> int:
         """Nanoseconds since reset."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reset(self) -> None:
         """Begin again at 0 ns. Timers stay as they are: their owners reset them."""
-        raise NotImplementedError
 
     def timer(self, callback: Callable[[], None]) -> Timer:
         """A new, disarmed timer."""

@@ -25,7 +25,6 @@ JMP_CACHE_WORDS = 4  #: 64-bit words in an entry: guest pc, flags, host address,
 JMP_CACHE_EMPTY = 1  #: a pc that no block has
 
 #: Flags in the low bits of a tag; any of them makes the inline comparison fail.
-TLB_INVALID = 1 << 11
 TLB_NOTDIRTY = 1 << 10  #: the page holds translated code: a store must invalidate it
 TLB_MMIO = 1 << 9  #: not plain memory
 TLB_EMPTY = (1 << 64) - 1  #: a tag that matches nothing

@@ -14,9 +14,9 @@ RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 = r
 
 # Opcodes of the form reg, reg/mem.
 ADD, OR, AND, SUB, XOR, CMP = b"\x03", b"\x0b", b"\x23", b"\x2b", b"\x33", b"\x3b"
-CMP_MR, TEST = b"\x39", b"\x85"  # these two: reg/mem, reg
+TEST = b"\x85"  # reg/mem, reg
 LOAD, STORE, STORE8, STORE16 = b"\x8b", b"\x89", b"\x88", b"\x66\x89"
-LEA, MOVSXD, IMUL, XCHG = b"\x8d", b"\x63", b"\x0f\xaf", b"\x87"
+LEA, MOVSXD, IMUL = b"\x8d", b"\x63", b"\x0f\xaf"
 MOVZX8, MOVZX16, MOVSX8, MOVSX16 = b"\x0f\xb6", b"\x0f\xb7", b"\x0f\xbe", b"\x0f\xbf"
 
 #: Of the group 0x81 / 0x83 (arithmetic with a constant): the number in the reg field.

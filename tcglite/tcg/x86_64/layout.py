@@ -40,7 +40,7 @@ NAMES = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where everything is; displacements are from rbp. ``homes``: guest register -> host register.
-    ``addend``: host address of guest address 0. ``number_bits`` of an exit word hold the slot."""
+    ``addend``: host address of guest address 0."""
 
     env: int
     addend: int
@@ -57,10 +57,6 @@ class Layout:
     jmp_cache: int
     ring: int
     ring_words: int
-
-    def disp(self, offset: int) -> int:
-        """Displacement of a byte offset in env."""
-        return offset - BIAS
 
 
 def make_layout(rt: Runtime) -> Layout:
