@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 p
             && { echo "$$p"; break; }; done)
 JOBS   ?= 2
 
-.PHONY: help lab test lint notebooks html guests bench clean
+.PHONY: help lab test lint notebooks html guests traces bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,6 +57,10 @@ bench: $(VENV)/.tcglite-dev
 
 guests: $(VENV)/.tcglite-dev
 	$(BIN)/python data/guests/build.py
+
+# Needs qemu-system-riscv64; the files committed were made with 7.2.
+traces: $(VENV)/.tcglite-dev
+	$(BIN)/python tools/record_traces.py
 
 clean:
 	rm -rf "$(VENV)" build/html .cache .mypy_cache .ruff_cache .pytest_cache

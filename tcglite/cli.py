@@ -1,4 +1,4 @@
-"""The command ``tcglite``: run, disas, bench, guests, lab.
+"""The command ``tcglite``: run, disas, crosscheck, fuzz, bench, guests, lab.
 
 Exit status of ``run``: the guest's own code; 124 limit, timeout or watchdog; 123 unhandled trap,
 deadlock or reset; 125 usage or bad input; 130 Ctrl-C.
@@ -12,7 +12,7 @@ import dataclasses
 import importlib.util
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -138,6 +138,45 @@ def parser() -> argparse.ArgumentParser:
         help="CPU seconds that the fastest engine runs at least (default: 2.5)")  # fmt: skip
     add("--backend", default="auto", metavar="NAME", help="as for run")
     add("--plot", metavar="FILE", help="draw it as a .png or .svg (needs matplotlib)")
+    add("--json", action="store_true", help="print one object, and nothing else")
+    check = commands.add_parser(
+        "crosscheck", help="check a guest against other implementations", description="Run guests "
+        "beside other implementations and compare registers, CSRs, memory, traps and blocks.",
+        epilog="Exit status: 0 they agree, 1 they do not, 125 bad input.",
+    )  # fmt: skip
+    add = check.add_argument
+    add("guests", nargs="*", metavar="GUEST", help="as for run")
+    add("--all", action="store_true", help="all bundled guests")
+    add("--against", type=lambda text: text.split(","), default=["unicorn"], metavar="ORACLES",
+        help="unicorn (default), spike, qemu, or several")  # fmt: skip
+    add("--grain", default="piece", choices=["piece", "block", "insn"],
+        help="compare when the loop is reached (default), after each block, or instruction; "
+        "QEMU: at traps and the end")  # fmt: skip
+    add("--backend", default="auto", metavar="NAME", help="as for run; all: each of them")
+    add("--irq-check", default="tb-start", choices=[*IRQ_CHECKS, "all"], metavar="WHERE",
+        help="as for run; all: each that delivers every interrupt")  # fmt: skip
+    add("--irq", type=_irq, action="append", default=[], metavar="LINE@INSN", help="as for run")
+    add("--icount", type=_icount, metavar="SHIFT|off", help="as for run")
+    add("--stdin", metavar="TEXT", help="type TEXT (default: what a bundled guest waits for)")
+    add("--memory", default="8M", metavar="SIZE", help="size of RAM (default: 8M)")
+    add("--max-insns", type=_number, metavar="N", help="compare N instructions")
+    add("--timeout", type=float, default=60.0, metavar="S", help="of each run (default: 60)")
+    add("--json", action="store_true", help="print one object, and nothing else")
+    fuzz = commands.add_parser(
+        "fuzz", help="check random programs against other implementations", description="Make "
+        "random programs and run each beside other implementations. What differs is made small "
+        "and shown.", epilog="Exit status: 0 they agree, 1 they do not, 125 bad input.",
+    )  # fmt: skip
+    add = fuzz.add_argument
+    add("files", nargs="*", metavar="FILE", help="saved programs to check instead of new ones")
+    add("--seed", type=_number, default=0, metavar="N", help="number of the first program")
+    add("--count", type=_number, default=200, metavar="N", help="how many (default: 200)")
+    add("--jobs", type=_number, metavar="N", help="processes (default: one for each processor)")
+    add("--against", type=lambda text: text.split(","), metavar="ORACLES",
+        help="unicorn, spike, python: the other backend (default: unicorn,python)")  # fmt: skip
+    add("--backend", default="auto", metavar="NAME", help="as for run")
+    add("--dask", metavar="ADDRESS", help="use the workers of this Dask scheduler")
+    add("--save", metavar="DIR", help="write the small program there")
     add("--json", action="store_true", help="print one object, and nothing else")
     commands.add_parser("guests", help="list the bundled guests")
     lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
@@ -271,11 +310,7 @@ def bench(args: argparse.Namespace) -> int:
     _check_output("plot", args.plot, (".png", ".svg"))
     if args.plot and importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--plot needs matplotlib: pip install 'tcglite[lab]'")
-    line = "\r\x1b[K" if sys.stderr.isatty() else ""
-
-    def say(text: str) -> None:
-        if line:
-            print(f"{line}{text} ", end="", file=sys.stderr, flush=True)
+    line, say = _progress()
 
     def warn(text: str) -> None:
         print(f"{line}tcglite: {text}", file=sys.stderr)
@@ -300,6 +335,59 @@ def bench(args: argparse.Namespace) -> int:
     return 0
 
 
+def crosscheck(args: argparse.Namespace) -> int:
+    """``tcglite crosscheck``."""
+    from .crosscheck.command import crosscheck as check
+    from .crosscheck.report import Report
+
+    line, say = _progress()
+
+    def show(report: Report) -> None:
+        if not args.json and (report.oracle != "rules" or report.divergence):
+            print(end=line, file=sys.stderr, flush=True)
+            print(report.text(), flush=True)
+
+    try:
+        result = check(
+            guests.names() if args.all else args.guests, against=args.against,
+            backend=args.backend, irq_check=args.irq_check, grain=args.grain, icount=args.icount,
+            irq=args.irq, stdin=args.stdin, memory=args.memory, max_insns=args.max_insns,
+            timeout=args.timeout, say=say, show=show,
+        )  # fmt: skip
+    finally:
+        print(end=line, file=sys.stderr, flush=True)
+    print(json.dumps(result.as_json()) if args.json else result.summary())
+    return result.status
+
+
+def _progress() -> tuple[str, Callable[[str], None]]:
+    """What clears the line of a terminal, and a function that shows progress on it; without a
+    terminal, nothing."""
+    line = "\r\x1b[K" if sys.stderr.isatty() else ""
+
+    def say(text: str) -> None:
+        if line:
+            print(f"{line}{text} ", end="", file=sys.stderr, flush=True)
+
+    return line, say
+
+
+def fuzz(args: argparse.Namespace) -> int:
+    """``tcglite fuzz``."""
+    from .crosscheck.fuzz.command import fuzz as run_fuzz
+
+    line, say = _progress()
+    try:
+        result = run_fuzz(
+            args.files, seed=args.seed, count=args.count, jobs=args.jobs, against=args.against,
+            backend=args.backend, dask=args.dask, save=args.save, say=say,
+        )  # fmt: skip
+    finally:
+        print(end=line, file=sys.stderr, flush=True)
+    print(json.dumps(result.as_json()) if args.json else result.text())
+    return result.status
+
+
 def list_guests(args: argparse.Namespace) -> int:
     """``tcglite guests``."""
     for name in guests.names():
@@ -320,9 +408,10 @@ def lab(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     args = parser().parse_args(argv)
-    command = {"run": run, "disas": disas, "bench": bench, "guests": list_guests, "lab": lab}[
-        args.command
-    ]
+    command = {
+        "run": run, "disas": disas, "crosscheck": crosscheck, "fuzz": fuzz, "bench": bench,
+        "guests": list_guests, "lab": lab,
+    }[args.command]  # fmt: skip
     try:
         return command(args)
     except TcgliteError as error:

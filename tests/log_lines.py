@@ -6,8 +6,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-HEX16 = r"[0-9a-f]{16}"
-HOST = r"0x[0-9a-f]+"
+from tcglite.crosscheck.qemu_log import (
+    HEX16,
+    HOST,
+    Entered,
+    Linked,
+    Refused,
+    Rewound,
+    Trapped,
+    read_log,
+)
 
 #: For each item the lines that it may print, as patterns of the whole line.
 LAYOUT: dict[str, tuple[str, ...]] = {
@@ -120,18 +128,19 @@ def essence(log: str) -> list[Line]:
     ("link", from, slot, to), ("refused", pc), ("rewound",) and the lines of traps."""
     pcs: dict[str, str] = {}
     lines: list[Line] = []
-    for line in log.splitlines():
-        if found := re.match(rf"Trace 0: ({HOST}) \[{HEX16}/({HEX16})/", line):
-            pcs[found[1]] = found[2]
-            lines.append(("run", found[2]))
-        elif found := re.match(rf"Linking TBs ({HOST}) index ([01]) -> ({HOST})", line):
-            lines.append(("link", *found.groups()))
-        elif found := re.match(rf"Stopped execution .* \[({HEX16})\]", line):
-            lines.append(("refused", found[1]))
-        elif line.startswith("cpu_io_recompile"):
-            lines.append(("rewound",))
-        elif line.startswith("riscv_cpu_do_interrupt"):
-            lines.append((line,))
+    for item in read_log(log.splitlines()):
+        match item:
+            case Entered(host, pc):
+                pcs[host] = f"{pc:016x}"
+                lines.append(("run", pcs[host]))
+            case Linked(src, slot, dst):
+                lines.append(("link", src, slot, dst))
+            case Refused(pc):
+                lines.append(("refused", f"{pc:016x}"))
+            case Rewound():
+                lines.append(("rewound",))
+            case Trapped(_, text):
+                lines.append((text,))
     start = lines.index(("run", "0000000080000000"))
 
     def named(line: Line) -> Line:

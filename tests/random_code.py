@@ -9,27 +9,25 @@ first program that broke one, which its number reproduces.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import zip_longest
 from typing import Any
 
 from backends import jumps_to
 
 from tcglite import Machine, Mechanisms, guests
 from tcglite.accel.mechanisms import IRQ_CHECKS
+from tcglite.crosscheck.backends import differences, state
 from tcglite.hw.clock import HostClock
 from tcglite.hw.loader import read_image
 from tcglite.machine import RunResult, StopReason
 from tcglite.target.asm import assemble
-from tcglite.target.cpu import CPURISCVState
 from tcglite.target.insns import ROWS, Row
 from tcglite.trace.events import BlockRun
 
@@ -344,37 +342,11 @@ def invariants(m: Machine, result: RunResult) -> None:
         check(view.guest and view.host and view.search and view.ir is not None, f"views of {view}")
 
 
-def state(m: Machine, result: RunResult) -> dict[str, Any]:
-    """All that a run leaves behind and that does not depend on how it was executed."""
-    env = m._cpu.env
-    words = {
-        name: (list(value) if hasattr(value := getattr(env, name), "__len__") else value)
-        for name, *_ in CPURISCVState._fields_
-        if name not in ("neg", "bins", "excp_uw2", "load_val")
-    }
-    memory = hashlib.sha1(m.memory[RAM : RAM + SIZE]).hexdigest()
-    return words | {
-        "reason": result.reason.value, "insns": m.insns, "console": m.console, "memory": memory,
-        "halted": m.cpu.halted, "exit_code": result.exit_code, "detail": result.detail,
-    }  # fmt: skip
-
-
-def story(m: Machine) -> list[tuple[Any, ...]]:
-    """Every event, without what only one run or one backend has: times, host addresses."""
-    return [
-        (type(e), *(getattr(e, f.name) for f in fields(e) if f.name not in ("time", "host_pc")))
-        for e in m.events
-    ]
-
-
 def same_on_x86(image: bytes, s: Setting, m: Machine, result: RunResult) -> None:
     """What the x86_64 backend makes of it is what the python backend has made of it."""
     n, native = run(image, s, "x86_64")
-    a, b = state(m, result), state(n, native)
-    check(a == b, f"backends differ in { {k: (a[k], b[k]) for k in a if a[k] != b[k]} }: {s}")
-    check(m.stats == n.stats, f"backends differ: {m.stats}, {n.stats}: {s}")
-    for x, y in zip_longest(story(m), story(n)):
-        check(x == y, f"backends differ: {x}, {y}: {s}")
+    found = list(differences(m, result, n, native))
+    check(not found, f"backends differ: {found}: {s}")
     n.close()
 
 

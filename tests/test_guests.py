@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -12,15 +11,17 @@ import types
 from pathlib import Path
 
 import pytest
+from engine_qemu import needs_qemu, run_qemu, version
 
 from tcglite import guests
+from tcglite.crosscheck.qemu import IO_LAST_SINCE
 from tcglite.errors import GuestError, UnknownName
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "guests"
 ASM = [name for name in guests.names() if guests.info(name).kind == "asm"]
 C = [name for name in guests.names() if guests.info(name).kind == "c"]
 COMMON = "\n# ---- console, exit and the last resort: the same lines in every guest ----\n"
-QEMU = shutil.which("qemu-system-riscv64")
+CPU_OF_THE_BOARD = "rv64"  #: without the options that make it like our hart
 
 
 def _build() -> types.ModuleType:
@@ -152,46 +153,19 @@ def test_build_check_finds_a_stale_file(
 # ---- on QEMU ----
 
 
-def _qemu_version() -> tuple[int, int]:
-    text = subprocess.run([str(QEMU), "--version"], capture_output=True, text=True, check=True)
-    found = re.search(r"version (\d+)\.(\d+)", text.stdout)
-    assert found
-    return int(found[1]), int(found[2])
-
-
-def _limit_output() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-
-
-def _qemu(name: str, tmp_path: Path, timeout: float) -> tuple[int, str]:
-    """Exit status and console of a guest on QEMU's board. Raises TimeoutExpired."""
-    command = [str(QEMU), "-M", "virt", "-bios", "none", "-nographic", "-kernel"]
-    console = tmp_path / "console"
-    with console.open("wb") as out:
-        status = subprocess.run(
-            [*command, str(guests.load(name))],
-            input=guests.info(name).stdin.encode(),
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            preexec_fn=_limit_output,
-            check=False,
-        ).returncode
-    return status, console.read_text(encoding="utf-8")
-
-
-@pytest.mark.skipif(QEMU is None, reason="needs qemu-system-riscv64")
+@needs_qemu
 @pytest.mark.parametrize("name", [name for name in guests.names() if name != "loop"])
 def test_runs_unmodified_on_qemu(name: str, tmp_path: Path) -> None:
     guest = guests.info(name)
     expected = guest.console
-    if guest.console_io_last is not None and _qemu_version() >= (8, 2):
+    if guest.console_io_last is not None and version() >= IO_LAST_SINCE:
         expected = guest.console_io_last
-    assert _qemu(name, tmp_path, timeout=30) == (guest.exit_code, expected)
+    run = run_qemu(guest.elf, tmp_path, cpu=CPU_OF_THE_BOARD, stdin=guest.stdin.encode())
+    assert (run.status, run.console) == (guest.exit_code, expected)
 
 
-@pytest.mark.skipif(QEMU is None, reason="needs qemu-system-riscv64")
+@needs_qemu
 def test_loop_never_ends_on_qemu(tmp_path: Path) -> None:
-    with pytest.raises(subprocess.TimeoutExpired):
-        _qemu("loop", tmp_path, timeout=1)
-    assert (tmp_path / "console").read_bytes() == b""
+    run = run_qemu(guests.load("loop"), tmp_path, cpu=CPU_OF_THE_BOARD, seconds=1)
+    assert run.status < 0
+    assert run.console == ""

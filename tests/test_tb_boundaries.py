@@ -8,7 +8,6 @@ than QEMU's, so more of them fit before the limit of 4,000 ops.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from engine_programs import CODE, code_of
 from engine_qemu import needs_qemu, run_qemu
 
 from tcglite import Machine, Mechanisms, guests
+from tcglite.crosscheck.qemu_log import Walk
 from tcglite.target.asm import assemble
 from tcglite.target.decode import decode, insn_length
 from tcglite.target.insns import BASE_ROWS, COMPRESSED_ROWS, ENDS_TB, ROWS, Row
@@ -30,7 +30,6 @@ from unicorn import riscv_const as uc_names  # noqa: E402
 RAM = 64 << 20
 ILLEGAL = 0x0000_400B
 FS_SHIFT = 13
-Block = tuple[int, int]  # first pc, instructions
 
 
 def flags(priv: int, fs: int) -> int:
@@ -205,15 +204,6 @@ def test_guests_as_in_unicorn(name, guest_blocks):
         assert icount == theirs or (insn is not None and insn.family == "fparith"), hex(pc)
 
 
-def blocks_of_log(log: str) -> list[Block]:
-    """What ``-d in_asm`` says was translated, without the boot ROM."""
-    found = []
-    for part in log.split("----------------\n")[1:]:
-        pcs = re.findall(r"^0x([0-9a-f]{16}):", part, re.MULTILINE)
-        found.append((int(pcs[0], 16), len(pcs)))
-    return [block for block in found if block[0] >= CODE]
-
-
 #: Interrupts from outside or from the clock, which come where they come.
 TIMED = {"timer", "nested", "roundrobin", "echo", "wfi", "masked", "clockread"}
 
@@ -224,7 +214,7 @@ def test_guests_as_in_qemu(name, guest_blocks, tmp_path):
     """The same blocks in the same order; where interrupts come from a clock, the same ends."""
     run = run_qemu(guests.load(name), tmp_path, log="in_asm")
     assert run.status == guests.info(name).exit_code
-    theirs = blocks_of_log(run.log)
+    theirs = Walk.of(run.log.splitlines()).blocks
     ours = [(pc, icount) for pc, icount, _ in guest_blocks(name)]
     assert len(theirs) > 2
     if name not in TIMED:
@@ -266,7 +256,7 @@ data: .8byte 1, 2"""
     with Machine(assembly, backend=backends.chosen) as m:
         assert m.run(timeout=60).exit_code == 0
         ours = [(tb.pc, tb.icount) for tb in m.tbs]
-    theirs = blocks_of_log(run.log)
+    theirs = Walk.of(run.log.splitlines()).blocks
     for n, name in enumerate(KINDS):
         first, last = (assembly.symbols.get(f"page{n + k}", 1 << 64) for k in (0, 1))
         mine, other = ([b for b in blocks if first <= b[0] < last] for blocks in (ours, theirs))

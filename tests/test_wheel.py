@@ -32,6 +32,8 @@ def test_the_wheel_holds_what_the_package_needs_and_no_more(wheel):
     assert "tcglite/_data/guests/guests.json" in names
     assert "tcglite/_data/guests/elf/timer.elf" in names
     assert "tcglite/_data/guests/src/timer.S" in names
+    assert "tcglite/_data/traces/README.md" in names
+    assert "tcglite/_data/traces/timer.json" in names
     assert "tcglite/_data/notebooks/00-start-here.ipynb" in names
     assert {name.split("/")[0] for name in names} == {"tcglite", "tcglite-0.1.0.dist-info"}
 
@@ -41,9 +43,10 @@ def test_an_unpacked_wheel_runs_guests_and_finds_its_notebooks(wheel, tmp_path):
     code = ("import tcglite; from tcglite import Machine, guests, lab; "
             "from tcglite.lab import launch; assert 'site' in tcglite.__file__; "
             "print(Machine(guests.load('hello')).run(timeout=20).exit_code); "
-            "print(launch.notebooks().name)")
+            "print(launch.notebooks().name); "
+            "from tcglite.crosscheck import traces; print(traces.check_recorded('hello').ok)")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
                           text=True, timeout=60,
                           env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""})
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["0", "tcglite-notebooks"]
+    assert done.stdout.split() == ["0", "tcglite-notebooks", "True"]

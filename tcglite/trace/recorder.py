@@ -182,6 +182,11 @@ class Recorder:
         words = [word for a, b in pieces for word in view[a * each : b * each].tolist()]
         return (words, []) if each == 1 else (words[::2], self.seconds(words[1::2]))
 
+    def blocks(self, first: int, written: int) -> list[int]:
+        """Numbers of the blocks run from record ``first`` on, which must not be lost yet.
+        ``written``: block records so far."""
+        return self._records(first, written)[0]
+
     def _anchor(self, events: list[Event], first: int, written: int, now: int | None) -> int:
         """Instruction count at the first record that is left."""
         if first == 0:
