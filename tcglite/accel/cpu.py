@@ -140,13 +140,13 @@ class CPUState:
 
     def emit(self, event: type[ev.Event], **fields: Any) -> None:
         """Record an event, stamped with the instruction count and the number of block records."""
-        if self.recorder.enabled:
+        if event in self.recorder.kinds:
             insns = self.insns_now() if self.stamp is None else self.stamp
             self.emit_at(insns, event, **fields)
 
     def emit_at(self, insns: int | None, event: type[ev.Event], **fields: Any) -> None:
         """The same with the instruction count given."""
-        if self.recorder.enabled:
+        if event in self.recorder.kinds:
             ring = self.env.neg.ring_next
             made = event(insns=insns, time=time.perf_counter(), ring=ring, **fields)
             if self.tbs.backend.inside and threading.get_ident() != self.thread:

@@ -29,6 +29,10 @@ from .rules import Rules
 
 FOLLOWERS = ("unicorn", "spike")  #: oracles that can follow a running machine
 GRAINS = ("piece", "block", "insn")
+_WANTED: frozenset[type[ev.Event]] = frozenset((
+    ev.LoopExit, ev.DeviceAccess, ev.ExceptionRaised, ev.InterruptTaken, ev.BlockTranslated,
+    ev.FlagSet, ev.FlagCleared, ev.BlockInvalidated,
+))  # fmt: skip
 Raise = tuple[str, int, str]  #: at the n-th (1, 2, …) event of a class, raise a line
 
 
@@ -80,7 +84,9 @@ class Follower:
         self.last = Piece(self.insns, self.insns, self._state, self._state)
         for oracle in oracles:
             oracle.begin(self._state, machine.memory)
-        machine.recorder.listen(self._listen)
+        self._hearers = _overriding(oracles, "heard")
+        self._enterers = _overriding(oracles, "entered")
+        machine.recorder.listen(self._listen, _WANTED)
         self.cpu.on_exec = self._entered
 
     def _now(self) -> State:
@@ -90,52 +96,60 @@ class Follower:
         """The loop enters a block."""
         if what == "trace" and self.diverged is None:
             self._block = tb
-            self._each(lambda oracle: oracle.entered(self.cpu, tb, self.last))
+            try:
+                for oracle in self._enterers:
+                    oracle.entered(self.cpu, tb, self.last)
+            except Diverged as found:
+                self.diverged = found
+                raise
 
     def _listen(self, event: ev.Event) -> None:
-        if self.diverged is not None:
-            return
+        if self.diverged is None:
+            try:
+                self._take(event)
+            except Diverged as found:
+                self.diverged = found
+                raise
+
+    def _take(self, event: ev.Event) -> None:
         insns = event.insns or 0
-        if isinstance(event, ev.DeviceAccess):
+        if isinstance(event, ev.LoopExit):
+            self._piece(insns, None)
+        elif isinstance(event, ev.DeviceAccess):
             addr = self._bases[event.device] + event.offset
             self._accesses.append(Access(insns, addr, event.size, event.value, event.write))
-        elif isinstance(event, ev.LoopExit):
-            self._piece(insns, None)
         elif isinstance(event, ev.ExceptionRaised):
             self._piece(insns, Trap(event.cause, event.epc, event.tval))
         elif isinstance(event, ev.InterruptTaken):
             self._piece(insns, Trap(event.cause | INTERRUPT, event.epc, 0))
         elif isinstance(event, ev.BlockTranslated):
-            tb = self.cpu.tbs.by_number[event.tb]
-            self._each(lambda oracle: oracle.translated(tb, self.last))
+            for oracle in self.oracles:
+                oracle.translated(self.cpu.tbs.by_number[event.tb], self.last)
         if threading.get_ident() == self.cpu.thread:
-            self._each(lambda oracle: oracle.heard(self.cpu, event, self.last))
+            for oracle in self._hearers:
+                oracle.heard(self.cpu, event, self.last)
 
     def _piece(self, insns: int, trap: Trap | None) -> None:
         """The machine is in its loop, ``insns`` instructions after reset."""
         if insns == self.insns and trap is None and not self._accesses:
             return
         state = self._now()
-        whole_block = self._block if self.grain != "piece" else None
-        piece = Piece(
-            self.insns, insns, self._state, state, self._accesses, trap, whole_block
-        )  # fmt: skip
+        block = self._block if self.grain != "piece" else None
+        piece = Piece(self.insns, insns, self._state, state, self._accesses, trap, block)
         self.insns, self._state, self._accesses, self.last = insns, state, [], piece
-        self._each(lambda oracle: oracle.follow(piece))
-
-    def _each(self, do: Callable[[Oracle], None]) -> None:
-        try:
-            for oracle in self.oracles:
-                do(oracle)
-        except Diverged as found:
-            self.diverged = found
-            raise
+        for oracle in self.oracles:
+            oracle.follow(piece)
 
     def finish(self, machine: Machine) -> None:
         """The run has ended: compare what is left."""
-        if self.diverged is None:
-            self._piece(self.cpu.insns_now() or 0, None)
-            self._each(lambda oracle: oracle.finish(machine.memory, self.last))
+        self._piece(self.cpu.insns_now() or 0, None)
+        for oracle in self.oracles:
+            oracle.finish(machine.memory, self.last)
+
+
+def _overriding(oracles: Sequence[Oracle], name: str) -> list[Oracle]:
+    """Those that want to be told."""
+    return [o for o in oracles if getattr(type(o), name) is not getattr(Oracle, name)]
 
 
 def make_oracle(name: str, machine: Machine, grain: str) -> Oracle:
@@ -184,7 +198,7 @@ def check_guest(
         backend=backend, mechanisms=grained(mechanisms, grain), icount=icount, memory=memory,
         trace="blocks",
     ) as m:  # fmt: skip
-        m.recorder.mode = None  # the ring is wanted, for its numbers; a list of events is not
+        m.recorder.mode, m.recorder.kinds = None, frozenset()  # the ring is wanted, no events
         for n, line in irq:
             m.raise_at(n, line)
         raise_on_events(m, at)

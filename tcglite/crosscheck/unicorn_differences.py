@@ -50,7 +50,7 @@ def other_end(tb: TranslationBlock, icount: int, size: int, following: int) -> s
     if (icount, size) == (tb.icount, len(tb.code) - insn_length(bits)) and last is None:
         return "illegal-length"
     ends = last is None or bool(last.flags & ENDS_TB)
-    one_more = (icount, size) == (tb.icount + 1, len(tb.code) + following)
+    one_more = icount == tb.icount + 1 and size - len(tb.code) in (following, 0)  # 0: illegal
     if one_more and not ends and end & ~PAGE_MASK == PAGE_SIZE - 2:
         return "page-end"
     if OP_LIMIT <= icount < tb.icount or OP_LIMIT <= tb.icount < icount:

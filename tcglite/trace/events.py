@@ -247,3 +247,8 @@ class Reset(Event):
     """The hart starts at ``pc``."""
 
     pc: int
+
+
+ALL = frozenset(
+    kind for kind in vars().copy().values() if isinstance(kind, type) and issubclass(kind, Event)
+)

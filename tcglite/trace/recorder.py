@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from .events import (
+    ALL,
     BlockRun,
     BlocksLost,
     BlockTranslated,
@@ -39,7 +40,7 @@ class Recorder:
         self.capacity = ring_words // self.words_each if mode in ("blocks", "times") else 0
         self.ring = (ctypes.c_uint64 * (ring_words if self.capacity else 2))()
         self.listeners: list[Callable[[Event], None]] = []
-        self.enabled = mode is not None
+        self.kinds = ALL if mode is not None else frozenset()  # of events that anybody wants
         self.lost_events = 0
         self.seconds: Callable[[Sequence[int]], list[float]] = _seconds  # of time stamps
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
@@ -79,10 +80,18 @@ class Recorder:
         for listener in self.listeners:
             listener(event)
 
-    def listen(self, listener: Callable[[Event], None]) -> None:
-        """Have ``listener`` called with each event, in the thread where it happens."""
+    @property
+    def enabled(self) -> bool:
+        """Does anybody want events?"""
+        return bool(self.kinds)
+
+    def listen(
+        self, listener: Callable[[Event], None], kinds: frozenset[type[Event]] = ALL
+    ) -> None:
+        """Have ``listener`` called with each event, in the thread where it happens. ``kinds``: the
+        classes that it needs; it may see others, which somebody else wants."""
         self.listeners.append(listener)
-        self.enabled = True
+        self.kinds |= kinds
 
     def lost(self, written: int) -> int:
         """Block records overwritten, when ``written`` have been written in all."""

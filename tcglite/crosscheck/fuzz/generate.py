@@ -15,7 +15,7 @@ from .operands import CORNERS, FRAME
 from .pieces import KINDS, SUBROUTINES, Pieces
 from .program import Program
 
-LINES = (60, 130)  #: least and most lines of the part that differs from program to program
+LINES = (30, 90)  #: least and most lines of the part that differs from program to program
 PLIC_SOURCE = 5
 
 #: Where the frame's pointers point: around the edge of the two pages of data.

@@ -282,8 +282,9 @@ class Pieces:
         rng, size = self.rng, self.rng.choice("wd")
         out = [instruction(rng, ROWS[f"lr.{size}"])]
         case = rng.random()
-        if case < 0.4:
-            out += self.straight(rng.randrange(1, 3))
+        if case < 0.4:  # nothing that stores: whether sc then fails, is open
+            quiet = [r for r in self._rows(STRAIGHT) if r.family not in ("load", "store", "amo")]
+            out += [instruction(rng, rng.choice(quiet)) for _ in range(rng.randrange(1, 3))]
         elif case < 0.5:
             out += self.trap(("ecall", "illegal"))
         out.append(instruction(rng, ROWS[f"sc.{size}"]))
