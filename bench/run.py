@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import arrival  # noqa: E402
+import checks  # noqa: E402
 import latency  # noqa: E402
 import parts  # noqa: E402
 import report  # noqa: E402
@@ -33,6 +34,8 @@ PARTS: dict[str, Callable[[int, bool], Table]] = {
     "return": parts.loop_return,
     "latency": latency.latency,
     "arrival": arrival.arrival,
+    "crosscheck": checks.checks,
+    "fuzz": checks.fuzzing,
     "import": parts.imports,
     "memory": parts.memory,
 }
@@ -60,6 +63,16 @@ def targets(tables: dict[str, Table]) -> Table:
             "flag to native exit, median", 10)
         row("flag to handler, µs, at most", "arrival", "process idle",
             "flag to handler, median", 150)
+    if "crosscheck" in tables:
+        for name in tables["crosscheck"].columns:
+            row(f"{name} beside Unicorn, thousand insn/s, at least", "crosscheck",
+                "Unicorn, each visit to the loop", name, 5000)
+            row(f"{name} beside Spike, each instruction, thousand insn/s, at least", "crosscheck",
+                "Spike, each instruction", name, 100)
+    if "fuzz" in tables:
+        for backend, _ in tables["fuzz"].rows:
+            row(f"{backend}: one generated program beside Unicorn, CPU ms, at most", "fuzz",
+                backend, "Unicorn", 50)
     row("import tcglite, CPU s, less than", "import", "import tcglite", "CPU s", 0.2)
     row("a 64 MB machine, every byte of it written, MB, less than", "memory",
         "a 64 MB machine, every byte of it written", "MB at most", 200)

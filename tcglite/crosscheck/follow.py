@@ -76,6 +76,7 @@ class Follower:
         self.oracles = oracles
         self.grain = grain
         self.diverged: Diverged | None = None
+        self._words = self.cpu.words[:STATE_WORDS]
         self._bases = {device.name: base for base, _, device in machine.memory.windows}
         self._accesses: list[Access] = []
         self._block: TranslationBlock | None = None
@@ -90,7 +91,7 @@ class Follower:
         self.cpu.on_exec = self._entered
 
     def _now(self) -> State:
-        return State(self.cpu.words[:STATE_WORDS].tolist())
+        return State(self._words)
 
     def _entered(self, what: str, tb: Any) -> None:
         """The loop enters a block."""

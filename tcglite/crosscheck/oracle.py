@@ -35,22 +35,22 @@ class State:
 
     __slots__ = ("words",)
 
-    def __init__(self, words: list[int]) -> None:
-        self.words = words
+    def __init__(self, words: memoryview) -> None:
+        self.words = memoryview(bytes(words)).cast("Q")
 
     @property
     def x(self) -> list[int]:
         """x0 to x31."""
-        return self.words[:32]
+        return self.words[:32].tolist()
 
     @property
     def f(self) -> list[int]:
         """f0 to f31."""
-        return self.words[32:64]
+        return self.words[32:64].tolist()
 
     def __getitem__(self, name: str) -> int:
         """A field of the hart: "pc", "priv", "mstatus" …"""
-        return self.words[_WORD[name]]
+        return int(self.words[_WORD[name]])
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,8 @@ class Recorder:
 
     def emit(self, event: Event) -> None:
         """Keep ``event`` and tell the listeners; callable from any thread."""
-        self.settle(event.insns, event.ring)
+        if self._deferred:
+            self.settle(event.insns, event.ring)
         self._keep(event)
 
     def defer(self, event: Event) -> None:
