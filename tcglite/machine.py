@@ -268,6 +268,7 @@ class Machine:
         self._vcpu.close()
         if isinstance(self.clock, HostClock):
             self.clock.close()
+        self._finalizer.detach()  # it holds the hart, and so all that listens to it
 
     def __enter__(self) -> Machine:
         return self
