@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TextIO
 
 from . import __version__, guests
 from .accel.mechanisms import IRQ_CHECKS, Mechanisms
-from .errors import TcgliteError, UsageError
+from .errors import TcgliteError, UsageError, whole
 from .hw.loader import read_image
 from .machine import Machine, RunResult, StopReason
 from .target.disas import listing
@@ -142,7 +142,8 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "crosscheck", help="check a guest against other implementations", description="Run guests "
         "beside other implementations and compare registers, CSRs, memory, traps and blocks.",
-        epilog="Exit status: 0 they agree, 1 they do not, 125 bad input.",
+        epilog="Exit status: 0 they agree; 1 they do not, or nothing could be compared; 125 bad "
+        "input, or something is not installed.",
     )  # fmt: skip
     add = check.add_argument
     add("guests", nargs="*", metavar="GUEST", help="as for run")
@@ -347,6 +348,10 @@ def crosscheck(args: argparse.Namespace) -> int:
             print(end=line, file=sys.stderr, flush=True)
             print(report.text(), flush=True)
 
+    if args.all and args.guests:
+        raise UsageError("--all and a guest by name; expected one or the other")
+    if args.max_insns is not None:
+        whole("max_insns", args.max_insns, 1)
     try:
         result = check(
             guests.names() if args.all else args.guests, against=args.against,

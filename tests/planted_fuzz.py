@@ -38,3 +38,10 @@ def raises(seed: int, settings: Settings) -> Outcome:
     if seed == 2:
         raise RuntimeError("not foreseen")
     return Outcome(seed)
+
+
+def tells_and_hangs(seed: int, settings: Settings) -> Outcome:
+    """Every seed says in which process it is, and stays there."""
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+    return Outcome(seed)

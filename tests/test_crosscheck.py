@@ -8,7 +8,7 @@ from typing import Any
 import backends
 import pytest
 
-from tcglite import Mechanisms, guests, lab
+from tcglite import Machine, Mechanisms, guests, lab
 from tcglite.crosscheck import follow
 from tcglite.crosscheck.command import DELIVER, crosscheck
 from tcglite.crosscheck.follow import Follower, check_guest
@@ -221,15 +221,22 @@ def test_a_wrong_device_value_is_found(monkeypatch) -> None:
 
 
 def test_a_guest_that_does_not_end_as_it_should(monkeypatch) -> None:
-    real = follow._run
+    real = Machine.run
 
-    def run(m, *rest):
-        result = real(m, *rest)
+    def run(m: Machine, *rest: Any, **options: Any) -> Any:
+        result = real(m, *rest, **options)
         m.board.console._output[:1] = b"J"
         return result
 
-    monkeypatch.setattr(follow, "_run", run)
+    monkeypatch.setattr(Machine, "run", run)
     assert check("hello")[0].divergence.what == "the console"
+
+
+def test_one_that_takes_too_long_is_no_bug_and_no_success() -> None:
+    result = crosscheck(["timer"], backend=backends.chosen, timeout=0.05)
+    assert result.status == 0
+    assert "1 not over in time" in result.summary()
+    assert "not over after" in result.reports[-1].line()
 
 
 # The command, and the notebook's door.

@@ -31,7 +31,6 @@ NAMED = {
     "mpie-lost": "mstatus",
     "refused-pc-of-first-block": "pc",
     "pc-not-stored": "pc",
-    "epc-after-compressed": "pc",
     "wrong-vector": "pc",
 }
 

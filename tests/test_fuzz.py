@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +22,7 @@ from tcglite.crosscheck.fuzz.check import Settings, check_program, check_seed, c
 from tcglite.crosscheck.fuzz.command import Result, choose, fuzz
 from tcglite.crosscheck.fuzz.generate import generate
 from tcglite.crosscheck.fuzz.program import Program
+from tcglite.crosscheck.fuzz.show import block_lines, sides
 from tcglite.crosscheck.fuzz.shrink import shrink
 from tcglite.errors import TcgliteError, UsageError
 from tcglite.target import trap
@@ -102,6 +108,14 @@ def test_numbers_become_simple():
     assert small.source == "li a1, 0\n.dword 0"
 
 
+def test_lines_are_taken_apart_but_for_a_store_and_its_fence():
+    program = Program("x", "_start: li a0, 1; sw a1, 0(a0); fence.i; mul a0, a1, a2; nop")
+    small = shrink(program, lambda p: "mul" in p.source)
+    assert small.source.strip() == "mul a0, a1, a2"
+    small = shrink(program, lambda p: "fence.i" in p.source)
+    assert small.source.strip() == "sw a1, 0(a0); fence.i"
+
+
 def test_a_planted_bug_is_found_and_made_small():
     """Blocks whose code was overwritten stay: Unicorn does not agree."""
     pytest.importorskip("unicorn")
@@ -182,6 +196,60 @@ def test_a_worker_that_does_not_come_back_is_a_finding(work, seed, complaint):
     assert campaign.found is not None
     assert campaign.found.seed == seed
     assert complaint in campaign.found.error
+
+
+def test_processes_end_with_a_campaign_that_is_terminated(tmp_path):
+    """By SIGTERM, and by SIGKILL, of which nobody hears."""
+    script = tmp_path / "campaign.py"
+    script.write_text(
+        f"""import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import planted_fuzz
+from tcglite.crosscheck.fuzz.campaign import run_campaign
+from tcglite.crosscheck.fuzz.check import Settings
+if __name__ == "__main__":
+    run_campaign(range(9), Settings((), "python", 100.0), 2, work=planted_fuzz.tells_and_hangs)
+""", encoding="utf-8",
+    )  # fmt: skip
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+        parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+        assert parent.stdout is not None
+        workers = [int(parent.stdout.readline()) for _ in range(2)]
+        parent.send_signal(number)
+        assert parent.wait(20) == status
+        parent.stdout.close()
+        until = time.monotonic() + 20
+        while any(_lives(worker) for worker in workers):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def _lives(process: int) -> bool:
+    """Is it there, and no zombie?"""
+    try:
+        os.kill(process, 0)
+        stat = Path(f"/proc/{process}/stat")
+        return not stat.exists() or stat.read_text(encoding="ascii").rpartition(")")[2][1] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_what_all_programs_raise_is_not_made_small(monkeypatch):
+
+    def fails(*args, **named):
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr("tcglite.crosscheck.fuzz.check.check_guest", fails)
+    path = "tcglite.crosscheck.fuzz.command.run_campaign"
+    found = check_seed(0, Settings(("unicorn",), "python"))
+    assert (found.raised, found.where) == ("RuntimeError", "fails")
+    monkeypatch.setattr(path, lambda *args, **named: Campaign(1, found=found))
+    result = fuzz(against=("unicorn",), backend="python")
+    assert result.found is not None
+    assert result.found.common
+    assert result.text().count("RuntimeError: planted") == 1
+    assert "Other programs raise the same" in result.text()
+    assert "_start" not in result.text()
 
 
 def test_what_is_not_installed_is_no_finding():
@@ -281,6 +349,11 @@ def test_a_finding_of_a_seed_can_be_seen_again(monkeypatch):
     small = shrink(program, finds(outcome, settings), limit=400)
     assert len(small.source.splitlines()) < 6
     assert "ebreak" in small.source
+    divergence = checked(small, settings).divergence.divergence
+    assert sides(divergence)[1].startswith("  - tcglite  ")
+    assert sides(divergence)[2].startswith("  + unicorn  ")
+    lines = block_lines(small, replace(divergence, what="trap"), "python")
+    assert any("trap taken: breakpoint (cause 3), epc 0x" in line for line in lines), lines
 
 
 @pytest.mark.parametrize(

@@ -41,11 +41,14 @@ class Result:
     def summary(self) -> str:
         """One line about all of them."""
         insns = sum(r.insns for r in self.reports if r.oracle != "rules")
+        unfinished = sum(r.ended == "timeout" for r in self.reports if r.oracle != "rules")
         runs = [r for r in self.reports if r.oracle != "rules"]
         skipped = sum(bool(r.skipped) for r in runs)
         text = f"{len(runs)} comparisons, {insns:,} instructions"
         if skipped:
             text += f", {skipped} not possible"
+        if unfinished:
+            text += f", {unfinished} not over in time"
         return f"{text}: " + (f"{self.found} diverged" if self.found else "no divergence")
 
     def as_json(self) -> dict[str, Any]:
@@ -80,10 +83,14 @@ def crosscheck(
             raise UsageError(f"--against {shown(name)}; expected some of {','.join(ORACLES)}")
     if not names:
         raise UsageError("nothing to check: name a guest, or --all")
+    against = list(dict.fromkeys(against))
+    _check_installed(against)
     backends = BACKENDS if backend == "all" else (backend,)
     for one in backends:
         check_backend(one)
     checks = DELIVER if irq_check == "all" else (irq_check,)
+    for check in checks:
+        Mechanisms(irq_check=check).check(count=True, icount=icount is not None)
     result = Result()
     raises = [(n, line) for line, n in irq]
     for name, one, check in product(names, backends, checks):
@@ -97,6 +104,22 @@ def crosscheck(
             result.reports.append(report)
             show(report)
     return result
+
+
+def _check_installed(against: Sequence[str]) -> None:
+    """Rather now than in the middle: TcgliteError if an oracle is not here."""
+    if "unicorn" in against:
+        from .unicorn import require as unicorn_here
+
+        unicorn_here()
+    if "spike" in against:
+        from .spike_hart import require as spike_here
+
+        spike_here()
+    if "qemu" in against:
+        from .qemu_run import executable
+
+        executable()
 
 
 def _one(

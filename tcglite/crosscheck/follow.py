@@ -20,8 +20,8 @@ from .. import guests
 from ..accel.cpu import CPUState
 from ..accel.mechanisms import Mechanisms
 from ..accel.tb import TranslationBlock
-from ..errors import UsageError, shown, whole
-from ..machine import Machine, RunResult, StopReason
+from ..errors import UsageError, seconds, shown, whole
+from ..machine import Machine, StopReason
 from ..trace import events as ev
 from .oracle import INTERRUPT, STATE_WORDS, Access, Diverged, Oracle, Piece, State, Trap
 from .report import Report
@@ -31,7 +31,7 @@ FOLLOWERS = ("unicorn", "spike")  #: oracles that can follow a running machine
 GRAINS = ("piece", "block", "insn")
 _WANTED: frozenset[type[ev.Event]] = frozenset((
     ev.LoopExit, ev.DeviceAccess, ev.ExceptionRaised, ev.InterruptTaken, ev.BlockTranslated,
-    ev.FlagSet, ev.FlagCleared, ev.BlockInvalidated,
+    ev.FlagSet, ev.FlagCleared, ev.BlockInvalidated, ev.LineRaised,
 ))  # fmt: skip
 Raise = tuple[str, int, str]  #: at the n-th (1, 2, …) event of a class, raise a line
 
@@ -69,13 +69,19 @@ def raise_on_events(machine: Machine, at: Iterable[Raise]) -> None:
 
 
 class Follower:
-    """Leads ``oracles`` after a stopped machine, from where it stands now on."""
+    """Leads ``oracles`` after a stopped machine, from where it stands now on. ``say``: called with
+    a line about twice a second."""
 
-    def __init__(self, machine: Machine, oracles: Sequence[Oracle], grain: str = "piece") -> None:
+    def __init__(
+        self, machine: Machine, oracles: Sequence[Oracle], grain: str = "piece",
+        say: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         self.cpu: CPUState = machine._cpu
         self.oracles = oracles
         self.grain = grain
         self.diverged: Diverged | None = None
+        self._say = say
+        self._began = self._said = time.monotonic()
         self._words = self.cpu.words[:STATE_WORDS]
         self._bases = {device.name: base for base, _, device in machine.memory.windows}
         self._accesses: list[Access] = []
@@ -95,7 +101,7 @@ class Follower:
 
     def _entered(self, what: str, tb: Any) -> None:
         """The loop enters a block."""
-        if what == "trace" and self.diverged is None:
+        if what == "trace" and self.diverged is None and not self.cpu.tbs.backend.inside:
             self._block = tb
             try:
                 for oracle in self._enterers:
@@ -140,6 +146,9 @@ class Follower:
         self.insns, self._state, self._accesses, self.last = insns, state, [], piece
         for oracle in self.oracles:
             oracle.follow(piece)
+        if self._say is not None and (now := time.monotonic()) - self._said > 0.5:
+            self._said = now
+            self._say(f"{insns:,} instructions, {now - self._began:.0f} s")
 
     def finish(self, machine: Machine) -> None:
         """The run has ended: compare what is left."""
@@ -194,67 +203,47 @@ def check_guest(
     info = guests.info(guest) if isinstance(guest, str) and guest in guests.names() else None
     name = info.name if info else Path(guest).name if isinstance(guest, str | Path) else "program"
     mechanisms = Mechanisms() if mechanisms is None else mechanisms
+    raises, arrivals, limit = list(irq), list(at), seconds("timeout", timeout)
     with Machine(
         guests.find(guest) if isinstance(guest, str) else guest,
         backend=backend, mechanisms=grained(mechanisms, grain), icount=icount, memory=memory,
         trace="blocks",
     ) as m:  # fmt: skip
         m.recorder.mode, m.recorder.kinds = None, frozenset()  # the ring is wanted, no events
-        for n, line in irq:
+        for n, line in raises:
             m.raise_at(n, line)
-        raise_on_events(m, at)
+        raise_on_events(m, arrivals)
         m.uart.type(stdin if stdin is not None else info.stdin if info else "")
         m.inputs_open = lambda: False
-        if start and m.run(max_insns=start, timeout=timeout).reason is not StopReason.MAX_INSNS:
+        if start and m.run(max_insns=start, timeout=limit).reason is not StopReason.MAX_INSNS:
             raise UsageError(f"start={start}: {name} ends before that; expected a smaller number")
-        rules = Rules(m)
+        rules = Rules(m, timer="mtip" not in [line for *_, line in (*raises, *arrivals)])
         oracles = [rules, *(make_oracle(wanted, m, grain) for wanted in against)]
         try:
-            follower = Follower(m, oracles, grain)
+            follower = Follower(m, oracles, grain, say)
             began = time.perf_counter()
-            result = _run(m, follower, max_insns, timeout, say)
-            if follower.diverged is None and result is not None:
-                try:
-                    follower.finish(m)
-                    if info and not (irq or at or stdin):
-                        rules.expect(info, m, result, follower.last)
-                except Diverged as error:
-                    follower.diverged = error
+            result = None
+            try:
+                result = m.run(max_insns=max_insns, timeout=limit)
+                follower.finish(m)
+                if info and not (raises or arrivals or stdin):
+                    rules.expect(info, m, result, follower.last)
+            except Diverged as error:
+                follower.diverged = error
         finally:
             for oracle in oracles:
                 oracle.close()
-        seconds = time.perf_counter() - began
+        spent = time.perf_counter() - began
         found = follower.diverged.divergence if follower.diverged else None
         return [
             Report(
                 name, oracle.name, m.backend, oracle.version, describe(mechanisms, icount, grain),
-                follower.insns - start, seconds, oracle.counts, oracle.notes,
+                follower.insns - start, spent, oracle.counts, oracle.notes,
                 ended=result.reason.value if result else "diverged",
                 divergence=found if found and found.oracle == oracle.name else None,
             )
             for oracle in oracles
         ]  # fmt: skip
-
-
-def _run(
-    m: Machine, follower: Follower, max_insns: int | None, timeout: float | None,
-    say: Callable[[str], None] | None,
-) -> RunResult | None:  # fmt: skip
-    """The result of the run; None if it ended because something diverged."""
-    try:
-        if say is None:
-            return m.run(max_insns=max_insns, timeout=timeout)
-        began = time.monotonic()
-        m.start(max_insns)
-        while m.running:
-            spent = time.monotonic() - began
-            if timeout is not None and spent > timeout:
-                m._vcpu.stop("timeout")
-            say(f"{follower.insns:,} instructions, {spent:.0f} s")
-            m._vcpu.wait(m._vcpu.last, 0.5)
-        return m.wait()
-    except Diverged:
-        return None
 
 
 def describe(mechanisms: Mechanisms, icount: int | None, grain: str) -> str:

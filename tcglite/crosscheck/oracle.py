@@ -16,7 +16,7 @@ from ..accel.cpu import CPUState
 from ..accel.memory import AddressSpace
 from ..accel.tb import TranslationBlock
 from ..target.cpu import CPURISCVState
-from ..target.names import REG_NAMES
+from ..target.names import CSR_NUMBERS, REG_NAMES
 from ..tcg.cflags import cf_count
 from ..trace.events import Event
 from .report import Divergence
@@ -27,6 +27,11 @@ _WORD = {
     name: (getattr(CPURISCVState, name).offset // 8)
     for name, *_ in CPURISCVState._fields_
 }  # fmt: skip
+#: Counters, and the field of the state that says how far ahead of the instructions they are.
+_COUNTERS = {
+    CSR_NUMBERS[name]: f"m{name.removeprefix('m')}_offset"
+    for name in ("cycle", "mcycle", "instret", "minstret")
+}
 STATE_WORDS = _WORD["neg"]
 
 
@@ -36,7 +41,7 @@ class State:
     __slots__ = ("words",)
 
     def __init__(self, words: memoryview) -> None:
-        self.words = memoryview(bytes(words)).cast("Q")
+        self.words = memoryview(bytearray(words)).cast("Q")
 
     @property
     def x(self) -> list[int]:
@@ -173,6 +178,18 @@ class Oracle(ABC):
         if ours[1:] != x[1:]:
             n = next(n for n in range(1, 32) if ours[n] != x[n])
             self.differ(piece, REG_NAMES[n], ours[n], x[n])
+
+    def check_answer(self, piece: Piece, number: int, value: int) -> None:
+        """A CSR was read, as the last instruction of the piece, that the oracle must be told: is
+        ``value`` what follows from tcglite's own state (specification 3.1.9, 3.1.10)?"""
+        if number == CSR_NUMBERS["mip"]:
+            allowed = {piece.before["mip"], piece.after["mip"]}
+        elif number in _COUNTERS:
+            allowed = {piece.until - 1 + piece.before[_COUNTERS[number]] & (1 << 64) - 1}
+        else:
+            return
+        if value not in allowed:
+            self.differ(piece, f"CSR {number:#x} as read", value, min(allowed))
 
     def compare_csrs(self, piece: Piece, theirs: dict[str, tuple[int, int]]) -> None:
         """CSRs after the piece. ``theirs``: name -> (value, mask of the bits that both have)."""

@@ -55,7 +55,8 @@ class Report:
     @property
     def ok(self) -> bool:
         """Was something compared, and all of it equal?"""
-        return self.divergence is None and not self.skipped and bool(self.counts)
+        compared = sum(n for kind, n in self.counts.items() if kind != "memories")
+        return self.divergence is None and not self.skipped and compared > 0
 
     @property
     def title(self) -> str:
@@ -69,12 +70,13 @@ class Report:
             return f"– {self.title}: {self.skipped}"
         if self.divergence is not None:
             return f"✗ {self.title}: {self.divergence.line()}"
-        if not self.counts:
-            return f"– {self.title}: nothing to compare"
+        if not self.ok:
+            return f"– {self.title}: nothing to compare ({self.ended})"
         what = ", ".join(
             f"{n:,} {_one(kind) if n == 1 else kind}" for kind, n in self.counts.items()
         )
-        return f"✓ {self.title}: {self.insns:,} instructions; equal: {what}"
+        unfinished = f", not over after {self.seconds:.0f} s" if self.ended == "timeout" else ""
+        return f"✓ {self.title}: {self.insns:,} instructions{unfinished}; equal: {what}"
 
     def text(self) -> str:
         """The result with its documented differences, and the context of a divergence."""

@@ -219,6 +219,7 @@ class SpikeOracle(SpikeState):
             self.notes[note] += 1
             self._hart.skip(insn.length)
             if insn.rd:
+                self.check_answer(piece, insn.csr, ours)
                 self._x.write(insn.rd, ours)
             return
         pc, operand = self._state.pc, insn.rs1 if insn.family == "csri" else self._x[insn.rs1]

@@ -71,11 +71,12 @@ class SpikeHart:
 
     def __init__(self, memory: AddressSpace, load: Load, store: Store) -> None:
         self.layout = layout(memory)
+        self.load, self.store = load, store
         self._base = memory.ram_base
         self._ram = devices.mem_t(memory.ram_size)
         self._page = devices.mem_t(0x1000)
         bus = [(self._base, self._ram), (_PAGE, self._page)]
-        bus += [(base, _window(base, size, load, store)) for base, size in self.layout[2]]
+        bus += [(base, _window(self, base, size)) for base, size in self.layout[2]]
         self._keep: list[Any] = [bus]  # Spike holds bare pointers
         self._sim = self._make(bus)
         self.p = self._sim.get_core(0)
@@ -273,6 +274,27 @@ def layout(memory: AddressSpace) -> tuple[int, int, tuple[tuple[int, int], ...]]
     return memory.ram_base, memory.ram_size, tuple(windows)
 
 
+#: Harts that nobody uses now. A Spike is never quite given back, and takes 2 ms and 3 MB to make.
+_idle: list[SpikeHart] = []
+
+
+def borrow(memory: AddressSpace, load: Load, store: Store) -> SpikeHart:
+    """A hart for that address space, perhaps one that was used before: in any state."""
+    wanted = layout(memory)
+    for i, hart in enumerate(_idle):
+        if hart.layout == wanted:
+            del _idle[i]
+            hart.load, hart.store = load, store
+            return hart
+    return SpikeHart(memory, load, store)
+
+
+def give_back(hart: SpikeHart) -> None:
+    """The hart may be lent to somebody else."""
+    hart.load, hart.store = (lambda addr, size: 0), (lambda addr, size, value: None)
+    _idle.append(hart)
+
+
 def require() -> None:
     """TcgliteError if Spike is not here."""
     if not installed():
@@ -286,16 +308,16 @@ def _word(value: int) -> bytes:
     return value.to_bytes(4, "little")
 
 
-def _window(base: int, size: int, load: Load, store: Store) -> Any:
+def _window(hart: SpikeHart, base: int, size: int) -> Any:
     class Window(devices.abstract_device_t):
         def size(self) -> int:
             return size
 
         def load(self, offset: int, length: int) -> bytes:
-            return load(base + offset, length).to_bytes(length, "little")
+            return hart.load(base + offset, length).to_bytes(length, "little")
 
         def store(self, offset: int, data: bytes) -> None:
-            store(base + offset, len(data), int.from_bytes(data, "little"))
+            hart.store(base + offset, len(data), int.from_bytes(data, "little"))
 
     return Window()
 

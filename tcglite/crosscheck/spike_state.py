@@ -12,7 +12,18 @@ from ..target.cpu import MSTATUS_FS, MSTATUS_SD
 from ..target.decode import insn_length
 from ..target.names import CSR_NUMBERS, FREG_NAMES
 from .oracle import Access, Oracle, Piece, State, Trap
-from .spike_hart import MCAUSE, MCYCLE, MEPC, MINSTRET, MTVAL, SpikeHart, layout, require, version
+from .spike_hart import (
+    MCAUSE,
+    MCYCLE,
+    MEPC,
+    MINSTRET,
+    MTVAL,
+    borrow,
+    give_back,
+    layout,
+    require,
+    version,
+)
 
 ALL = (1 << 64) - 1
 #: CSRs to compare, and the bits of them that both have. SD is made from FS when mstatus is read
@@ -46,7 +57,8 @@ class SpikeState(Oracle):
 
     def begin(self, state: State, memory: AddressSpace) -> None:
         if self._hart is None or self._hart.layout != layout(memory):
-            self._hart = SpikeHart(memory, self._load, self._store)
+            self.close()
+            self._hart = borrow(memory, self._load, self._store)
         hart = self._hart
         self._memory = memory
         self._queue.clear()
@@ -155,4 +167,6 @@ class SpikeState(Oracle):
         self.counts["memories"] += 1
 
     def close(self) -> None:
-        self._hart = None  # it holds callbacks that hold us
+        if self._hart is not None:
+            give_back(self._hart)
+            self._hart = None

@@ -1,4 +1,4 @@
-# tcglite fuzz program 3362
+# tcglite fuzz program page-end-before-illegal
         j    body
         .org 0x1000 - 0x28
 body:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import faulthandler
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 
 from ...errors import TcgliteError, UsageError
 from .check import Outcome, Settings, check_seed
@@ -26,6 +29,8 @@ Work = Callable[[int, Settings], Outcome]
 
 #: Seconds beyond what a check allows itself: then the worker hangs.
 PATIENCE = 60.0
+#: Seeds per process, after which it is replaced: the libraries of oracles do not free everything.
+LIFETIME = 1000
 _PERIOD = 0.5
 _CONNECT = 10.0  # seconds to find a cluster in
 
@@ -65,13 +70,49 @@ def guarded(work: Work, seed: int, settings: Settings, limit: float) -> Outcome:
 
 @contextmanager
 def processes(jobs: int) -> Iterator[Executor]:
-    """Fresh processes: this one may have threads, which do not survive a fork."""
+    """Fresh processes: this one may have threads, which do not survive a fork. They end with what
+    they are for: with this block, with SIGTERM, and when this process is killed."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context)
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    with _terminable():
+        try:
+            yield pool
+        except BaseException:
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """In a worker: no longer than the process that started it."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the process as an exception does, with all that is to be tidied up."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, end)
     try:
-        yield pool
+        yield
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -102,13 +143,20 @@ def run_campaign(
     limit = settings.timeout * (1 + len(settings.against)) + patience
     if dask is not None:
         with cluster(dask) as (executor, hands):
-            return _Run(executor, 2 * hands, settings, work, None, limit + patience, say).all(seeds)
+            run = _Run(executor, 2 * hands, settings, work, None, limit + patience, say, Campaign())
+            return run.all(seeds, len(seeds), time.monotonic())
     jobs = jobs or os.cpu_count() or 1
-    with processes(min(jobs, len(seeds))) as pool:
-        run = _Run(pool, 2 * jobs, settings, work, limit, 2 * (limit + patience), say)
-        campaign = run.all(seeds)
-    if run.lost:
-        campaign.found = _who_died(run.lost, settings, work, limit)
+    campaign = Campaign()
+    began = time.monotonic()
+    for first in range(0, len(seeds), jobs * LIFETIME):
+        part = seeds[first : first + jobs * LIFETIME]
+        with processes(min(jobs, len(part))) as pool:
+            run = _Run(pool, 2 * jobs, settings, work, limit, 2 * (limit + patience), say, campaign)
+            run.all(part, len(seeds), began)
+        if run.lost:
+            campaign.found = _who_died(run.lost, settings, work, limit)
+        if campaign.found is not None:
+            break
     return campaign
 
 
@@ -118,11 +166,11 @@ class _Run:
 
     def __init__(
         self, executor: Executor, window: int, settings: Settings, work: Work,
-        limit: float | None, deaf: float, say: Say | None,
+        limit: float | None, deaf: float, say: Say | None, campaign: Campaign,
     ) -> None:  # fmt: skip
         self.executor, self.window, self.settings = executor, window, settings
         self.work, self.limit, self.deaf, self.say = work, limit, deaf, say
-        self.campaign = Campaign()
+        self.campaign = campaign
         self.lost: list[int] = []  # one of them ended its process
 
     def _submit(self, seed: int) -> Future[Outcome]:
@@ -135,11 +183,11 @@ class _Run:
             future.set_exception(error)
             return future
 
-    def all(self, seeds: range) -> Campaign:
-        """Until all are done or one finds something."""
-        campaign, began = self.campaign, time.monotonic()
+    def all(self, seeds: range, count: int, began: float) -> Campaign:
+        """Until all are done or one finds something. ``count`` seeds in all, since ``began``."""
+        campaign = self.campaign
         waiting, left = {}, iter(seeds)
-        heard = said = began
+        heard = said = time.monotonic()
         while not self.lost:
             if campaign.found is None:
                 for seed in left:
@@ -161,7 +209,7 @@ class _Run:
                 break
             if self.say is not None and now - said > _PERIOD:
                 said = now
-                self.say(_progress(campaign.done, len(seeds), now - began))
+                self.say(_progress(campaign.done, count, now - began))
         for future in waiting:
             future.cancel()
         campaign.seconds = time.monotonic() - began

@@ -35,13 +35,14 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one program. ``seed``: None for one that has none. ``error``: what the machine
-    or an oracle raised, in full; ``raised``: its class."""
+    or an oracle raised, in full; ``raised``: its class; ``where``: the function that raised it."""
 
     seed: int | None
     reports: tuple[Report, ...] = ()
     seconds: float = 0.0
     error: str = ""
     raised: str = ""
+    where: str = ""
 
     @property
     def divergence(self) -> Report | None:
@@ -74,9 +75,10 @@ def _wait(ended: threading.Event) -> None:
 
 def check_program(
     program: Program, backend: str = "auto", against: Sequence[str] = ("unicorn",),
-    timeout: float = TIMEOUT,
+    timeout: float = TIMEOUT, grain: str = "piece",
 ) -> list[Report]:  # fmt: skip
-    """Run it beside each of ``against``; a report for each, and those of the rules."""
+    """Run it beside each of ``against``; a report for each, and those of the rules. ``grain``: see
+    ``check_guest``."""
     guest = program.assemble()
     reports: list[Report] = []
     oracles = [name for name in against if name != "python"]
@@ -84,7 +86,7 @@ def check_program(
         reports += check_guest(
             guest, oracles, backend=backend, mechanisms=program.mechanisms, icount=program.icount,
             irq=program.irq, at=program.at, memory=MEMORY, max_insns=program.max_insns,
-            timeout=timeout,
+            timeout=timeout, grain=grain,
         )  # fmt: skip
     if "python" in against:
         if backend == "python":
@@ -111,7 +113,8 @@ def checked(program: Program, settings: Settings, seed: int | None = None) -> Ou
         if isinstance(error, TcgliteError) and (seed is None or not isinstance(error, AsmError)):
             raise  # something is not installed, or not there, or not a program
         seconds, text = time.perf_counter() - began, traceback.format_exc()
-        return Outcome(seed, (), seconds, text, type(error).__name__)
+        where = traceback.extract_tb(error.__traceback__)[-1].name
+        return Outcome(seed, (), seconds, text, type(error).__name__, where)
     return Outcome(seed, tuple(reports), time.perf_counter() - began)
 
 
@@ -126,18 +129,18 @@ def finds(outcome: Outcome, settings: Settings) -> Callable[[Program], bool]:
 
     def holds(program: Program) -> bool:
         try:
-            return _kind(checked(program, settings)) == _kind(outcome)
+            return kind(checked(program, settings)) == kind(outcome)
         except TcgliteError:
             return False
 
     return holds
 
 
-def _kind(outcome: Outcome) -> tuple[str, ...]:
-    """Who disagrees, about what: a register, memory, a trap …; or what was raised."""
+def kind(outcome: Outcome) -> tuple[str, ...]:
+    """Who disagrees, about what: a register, memory, a trap …; or what was raised, and where."""
     report = outcome.divergence
     if report is None or report.divergence is None:
-        return (outcome.raised,)
+        return outcome.raised, outcome.where
     found = report.divergence
     what = "register" if found.what in REG_NUMBERS or found.what in FREG_NUMBERS else found.what
     return report.oracle, *(_NUMBER.sub("", text) for text in (what, found.ours, found.theirs))

@@ -9,28 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError, whole
-from ...machine import Machine
 from ...tcg.backends import check_backend
 from ...tcg.x86_64.buffer import unsupported
-from ...views import TBView
-from ..report import Divergence, Report
+from ..report import Report
 from .campaign import Campaign, run_campaign
-from .check import Outcome, Settings, checked, finds, start
+from .check import Outcome, Settings, check_seed, checked, finds, kind
 from .generate import generate
 from .program import Program
+from .show import block_lines, narrowed, sides
 from .shrink import shrink
 
 EXIT_DIVERGED = 1
 ORACLES = ("unicorn", "spike", "python")
 #: While shrinking: a program that has lost its end is soon known to hang.
 _SHRINK_TIMEOUT = 5.0
+_SAME = 3  #: programs that all raise the same: then it is not the program that matters
 
 Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Finding:
-    """A program that finds something, and the same made small. ``options``: of the command."""
+    """A program that finds something, and the same made small. ``options``: of the command;
+    ``common``: others raise the same."""
 
     outcome: Outcome
     program: Program
@@ -38,11 +39,17 @@ class Finding:
     options: str
     report: Report | None = None
     saved: Path | None = None
+    common: bool = False
 
     def text(self) -> str:
         """For people: the difference, the program, the block, how to see it again."""
         out = [self.report.text() if self.report else self.outcome.error.rstrip(), ""]
-        out += [self.small.to_text()]
+        if self.report and self.report.divergence:
+            out += [*sides(self.report.divergence), ""]
+        if self.common:
+            out += ["Other programs raise the same: no need to make this one small.", ""]
+        else:
+            out += [self.small.to_text()]
         if self.report and self.report.divergence:
             out += block_lines(self.small, self.report.divergence, self.report.backend)
         out += ["To see it again:", *(f"    {line}" for line in self.commands())]
@@ -65,27 +72,6 @@ class Finding:
             "program": self.program.to_text(), "small": self.small.to_text(),
             "saved": self.saved and str(self.saved), "commands": self.commands(),
         }  # fmt: skip
-
-
-def block_lines(program: Program, divergence: Divergence, backend: str) -> list[str]:
-    """The block in which it happened: guest instructions and IR."""
-    with start(program, program.assemble(), backend) as m:
-        m.run(max_insns=divergence.until, timeout=_SHRINK_TIMEOUT)
-        tb = _block_at(m, divergence.pc)
-        if tb is None:
-            return []
-        lines = [f"block {tb.number} at {tb.pc:#x}:"]
-        lines += [
-            f"    {addr:x}:  {bits:0{2 * length}x}{'' if length == 4 else '    '}  {text}"
-            for addr, bits, length, text in tb.guest
-        ]
-        return [*lines, "its IR:", *(f"    {line}" for line in tb.ir.splitlines()), ""]
-
-
-def _block_at(m: Machine, pc: int) -> TBView | None:
-    """The last block that begins there, else that holds it."""
-    held = [tb for tb in m.tbs if any(addr == pc for addr, *_ in tb.guest)]
-    return next((tb for tb in reversed(held) if tb.pc == pc), held[-1] if held else None)
 
 
 def choose(against: Sequence[str] | None, backend: str) -> tuple[str, ...]:
@@ -186,19 +172,30 @@ def _needed(outcome: Outcome, settings: Settings) -> tuple[str, ...]:
     return tuple(name for name in settings.against if name == outcome.divergence.oracle)
 
 
+def _common(outcome: Outcome, settings: Settings) -> bool:
+    """Do the next programs raise the same?"""
+    if not outcome.raised or outcome.seed is None:
+        return False
+    after = range(outcome.seed + 1, outcome.seed + _SAME)
+    return all(kind(check_seed(seed, settings)) == kind(outcome) for seed in after)
+
+
 def _finding(
     outcome: Outcome, program: Program, settings: Settings, options: str, save: str | None,
     say: Say | None,
 ) -> Finding:  # fmt: skip
     """Make it small, check that once more, save it."""
-    small = program
-    if outcome.divergence is not None or outcome.raised not in ("", "TimeoutError"):
+    small, common = program, _common(outcome, settings)
+    shrinks = outcome.divergence is not None or outcome.raised not in ("", "TimeoutError")
+    if shrinks and not common:
         quick = replace(settings, timeout=_SHRINK_TIMEOUT, against=_needed(outcome, settings))
         small = shrink(program, finds(outcome, quick), say)
     report = outcome.divergence
     if small != program:
         report = checked(small, quick).divergence or report
-    finding = Finding(outcome, program, small, options, report)
+    if report is not None:
+        report = narrowed(small, settings, report)
+    finding = Finding(outcome, program, small, options, report, common=common)
     if save is not None:
         finding.saved = Path(save, f"{program.name}.S")
         finding.saved.write_text(small.to_text(), encoding="utf-8")

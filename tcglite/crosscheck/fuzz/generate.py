@@ -11,8 +11,9 @@ import random
 from ...accel.mechanisms import Mechanisms
 from ...target.asm import assemble
 from ...target.names import REG_NAMES
+from .kinds import KINDS, OVER_PAGE, over
 from .operands import CORNERS, FRAME
-from .pieces import KINDS, SUBROUTINES, Pieces
+from .pieces import SUBROUTINES, Pieces
 from .program import Program
 
 LINES = (30, 90)  #: least and most lines of the part that differs from program to program
@@ -146,9 +147,15 @@ def _end(rng: random.Random, quiet: bool) -> list[str]:
     return ["## end", ".option norvc", stores, *last, "1: j 1b"]
 
 
+def _value(rng: random.Random) -> int:
+    """A corner, anything, or what is negative in all sizes."""
+    any_ = rng.getrandbits(64)
+    return rng.choice((rng.choice(CORNERS), any_, any_ | 0x8080_8080_8080_8080))
+
+
 def _data(rng: random.Random) -> str:
-    values = [rng.choice((rng.choice(CORNERS), rng.getrandbits(64))) for _ in _LOADED]
-    words = [rng.choice((rng.choice(CORNERS), rng.getrandbits(64))) for _ in range(24)]
+    values = [_value(rng) for _ in _LOADED]
+    words = [_value(rng) for _ in range(24)]
     return f"""
 ## data
         .org 0x3c00
@@ -157,7 +164,7 @@ table:  .dword {", ".join(f"{value:#x}" for value in values)}
         .org 0x4f60
         .dword {", ".join(f"{word:#x}" for word in words[:20])}
 edge:   .dword {", ".join(f"{word:#x}" for word in words[20:])}
-        .org 0x6000
+        .org {OVER_PAGE:#x} - 0x20
 """
 
 
@@ -185,7 +192,7 @@ def generate(seed: int) -> Program:
     timer = rng.random() < 0.6 and not asleep
     prologue = _prologue(rng, timer, rng.random() < 0.3)
     began = _length(prologue)
-    p = Pieces(rng, icount is not None, timer)
+    p = Pieces(rng, icount, timer)
     option = p.set_length(rng.choice((2, 4)))
     body, end, subroutines = _body(p), _end(rng, not timer), _subroutines(p)
     vectors = "\n        j    handler" * 12
@@ -194,7 +201,7 @@ def generate(seed: int) -> Program:
         prologue + (_sleep() if asleep else "") + "        j    body", handler,
         f"        .org 0x1000 - {rng.choice((0, 2, 40, 150, 300, 0xC00 // 2)):#x}",
         "body:", option, *body, *end, *subroutines,
-        _data(rng),
+        _data(rng), *(over(p) if p.over else ()),
     ]  # fmt: skip
     lines = ("msip", "msip", "mtip", f"plic:{PLIC_SOURCE}") if timer else (
         "msip", "msip", f"plic:{PLIC_SOURCE}"

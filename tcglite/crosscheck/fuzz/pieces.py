@@ -7,7 +7,6 @@ what ends it) stands in one line, so that shrinking cannot take it apart.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 from ...target.asm_encode import encode
 from ...target.insns import ROWS, Row
@@ -38,10 +37,12 @@ _NOWHERE = (0x0, 0x4000_0000, 0x8001_0000, 0x7FFF_FFFE, 0xFFFF_FFFF_FFFF_FFF0)
 
 
 class Pieces:
-    """Makes pieces. ``icount``: is time made of instructions? ``timer``: may MTIE be enabled?"""
+    """Makes pieces. ``icount``: the shift, if time is made of instructions; ``timer``: may MTIE be
+    enabled? ``over``: is the subroutine across a page end wanted?"""
 
-    def __init__(self, rng: random.Random, icount: bool, timer: bool) -> None:
+    def __init__(self, rng: random.Random, icount: int | None, timer: bool) -> None:
         self.rng, self.icount, self.timer = rng, icount, timer
+        self.over = False
         self.length = 4
         self._labels = 0
 
@@ -145,7 +146,7 @@ class Pieces:
         if cause in ("illegal", "short"):
             return [rng.choice(_ILLEGAL if cause == "illegal" else _SHORT_ILLEGAL)]
         if cause == "absent":
-            return [csr_access(rng, self.icount)]
+            return [csr_access(rng, self.icount is not None)]
         if cause == "nowhere":
             return [f"li {a}, {rng.choice(_NOWHERE):#x}; jalr ra, 0({a})"]
         wide = {"load": ("lb", "lh", "lw", "ld", "lbu", "lhu", "lwu"),
@@ -202,7 +203,8 @@ class Pieces:
 
     def csr(self) -> list[str]:
         """Control and status registers."""
-        return [csr_access(self.rng, self.icount) for _ in range(self.rng.randrange(1, 4))]
+        count = self.rng.randrange(1, 4)
+        return [csr_access(self.rng, self.icount is not None) for _ in range(count)]
 
     def status(self) -> list[str]:
         """Bits of mstatus that change how things behave, or nothing."""
@@ -214,7 +216,7 @@ class Pieces:
     def sleep(self) -> list[str]:
         """wfi with an interrupt that is pending already, or under icount one that time brings."""
         rng, (a, b) = self.rng, self.scratch(2)
-        if not self.icount or not self.timer or rng.random() < 0.5:
+        if self.icount is None or not self.timer or rng.random() < 0.5:
             return [f"csrci mstatus, 8; csrsi mie, 8; li {a}, 1; sw {a}, 0(tp); wfi; "
                     f"{rng.choice(('nop', 'sw zero, 0(tp)'))}; csrsi mstatus, 8"]  # fmt: skip
         return [f"csrci mstatus, 8; li {a}, 0x80; csrs mie, {a}; li {a}, 0x200bff8; "
@@ -224,7 +226,7 @@ class Pieces:
     def time(self) -> list[str]:
         """A device register read in mid-block: the clock, if time is made of instructions."""
         rng, (a, b) = self.rng, self.scratch(2)
-        if self.icount and rng.random() < 0.7:
+        if self.icount is not None and rng.random() < 0.7:
             where, name = rng.choice(((0x200_BFF8, "ld"), (0x200_BFF8, "lw"), (0x200_BFFC, "lwu")))
         else:
             where = rng.choice(_DEVICES)
@@ -235,7 +237,7 @@ class Pieces:
     def deadline(self) -> list[str]:
         """Under icount: a timer that fires some instructions later."""
         rng, (a, b) = self.rng, self.scratch(2)
-        if not (self.icount and self.timer):
+        if self.icount is None or not self.timer:
             return self.raised()
         return [f"li {a}, 0x200bff8; ld {b}, 0({a}); addi {b}, {b}, {rng.randrange(1, 9)}; "
                 f"li {a}, 0x2004000; sd {b}, 0({a})", *self.loop()]  # fmt: skip
@@ -305,29 +307,3 @@ class Pieces:
             step = self.rng.choice((-496, -64, -16, 16, 32, 208, 496))
             return [f"c.addi16sp sp, {step}", *self.straight(2), f"c.addi16sp sp, {-step}"]
         return [self.rng.choice(("fence.i", "fence", "fence rw, w", "fence.tso", "pause"))]
-
-
-#: Paragraphs by kind, and how often they come.
-KINDS: dict[str, tuple[Callable[[Pieces], list[str]], int]] = {
-    "straight": (Pieces.straight, 6),
-    "ahead": (Pieces.ahead, 5),
-    "selfloop": (Pieces.selfloop, 5),
-    "loop": (Pieces.loop, 8),
-    "call": (Pieces.call, 4),
-    "trap": (Pieces.trap, 9),
-    "user": (Pieces.user, 3),
-    "vector": (Pieces.vector, 2),
-    "critical": (Pieces.critical, 4),
-    "raised": (Pieces.raised, 4),
-    "csr": (Pieces.csr, 4),
-    "status": (Pieces.status, 2),
-    "sleep": (Pieces.sleep, 2),
-    "time": (Pieces.time, 3),
-    "deadline": (Pieces.deadline, 3),
-    "patch_ahead": (Pieces.patch_ahead, 3),
-    "patch_sub": (Pieces.patch_sub, 3),
-    "patch_loop": (Pieces.patch_loop, 4),
-    "atomic": (Pieces.atomic, 2),
-    "fp": (Pieces.fp, 2),
-    "fence": (Pieces.fence, 2),
-}

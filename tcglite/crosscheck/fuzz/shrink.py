@@ -71,6 +71,7 @@ class Shrinker:
             self.paragraphs()
             self.labels()
             self.chunks(_lines)
+            self.splits()
             self.numbers()
 
     def chunks(self, units_of: Callable[[str], list[str]]) -> None:
@@ -101,6 +102,16 @@ class Shrinker:
             ]
             self.lines(kept)
 
+    def splits(self) -> None:
+        """Lines of several statements become several lines, which can go one by one."""
+        at = 0
+        while at < len(lines := _lines(self.best.source)):
+            parts = _statements(lines[at])
+            if len(parts) > 1 and self.lines([*lines[:at], *parts, *lines[at + 1 :]]):
+                at += len(parts)
+            else:
+                at += 1
+
     def settings(self) -> None:
         """Lines that are raised go, and switches go back to their default."""
         for line in self.best.irq:
@@ -129,9 +140,14 @@ class Shrinker:
             lines = _lines(self.best.source)
             return self.lines([*lines[:at], line, *lines[at + 1 :]])
 
-        while ".dword" in current() and ", " in current():
-            if not put(current().rpartition(", ")[0]):
-                break
+        if ".dword" in current():
+            put(re.sub(r"(?<=\.dword ).*", "0", current()))
+            put(_NUMBER.sub("0", current()))
+            for _ in range(current().count(", ")):
+                values = current().split(", ")
+                shorter = put(", ".join(values[: len(values) // 2]))
+                if not (shorter or put(", ".join(values[:-1]))):
+                    break
         count = len(_NUMBER.findall(current().partition("#")[0]))
         if ".org" in current() or ".balign" in current():
             return
@@ -147,6 +163,17 @@ class Shrinker:
 
 def _lines(source: str) -> list[str]:
     return source.split("\n")
+
+
+def _statements(line: str) -> list[str]:
+    """Of a line; fence.i stays with what it follows, as without it nobody promises anything."""
+    out: list[str] = []
+    for part in line.partition("#")[0].split(";"):
+        if out and part.strip() == "fence.i":
+            out[-1] += "; fence.i"
+        elif part.strip():
+            out.append(part if not out else f"        {part.strip()}")
+    return out
 
 
 def _paragraphs(source: str) -> list[str]:
