@@ -80,6 +80,7 @@ class Follower:
         self.oracles = oracles
         self.grain = grain
         self.diverged: Diverged | None = None
+        self._looked = True  # is the machine in its loop?
         self._say = say
         self._began = self._said = time.monotonic()
         self._words = self.cpu.words[:STATE_WORDS]
@@ -101,8 +102,11 @@ class Follower:
 
     def _entered(self, what: str, tb: Any) -> None:
         """The loop enters a block."""
-        if what == "trace" and self.diverged is None and not self.cpu.tbs.backend.inside:
-            self._block = tb
+        if what != "trace" or self.diverged is not None:
+            return
+        self._block = tb
+        looked, self._looked = self._looked, False
+        if looked:  # else it is host code that looks up where an indirect jump leads
             try:
                 for oracle in self._enterers:
                     oracle.entered(self.cpu, tb, self.last)
@@ -121,6 +125,7 @@ class Follower:
     def _take(self, event: ev.Event) -> None:
         insns = event.insns or 0
         if isinstance(event, ev.LoopExit):
+            self._looked = True
             self._piece(insns, None)
         elif isinstance(event, ev.DeviceAccess):
             addr = self._bases[event.device] + event.offset
