@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..errors import UsageError, seconds, shown, whole
 from ..machine import Machine, StopReason
 from ..trace import events as ev
 from .oracle import INTERRUPT, STATE_WORDS, Access, Diverged, Oracle, Piece, State, Trap
-from .report import Report
+from .report import Report, describe
 from .rules import Rules
 
 FOLLOWERS = ("unicorn", "spike")  #: oracles that can follow a running machine
@@ -249,15 +249,3 @@ def check_guest(
             )
             for oracle in oracles
         ]  # fmt: skip
-
-
-def describe(mechanisms: Mechanisms, icount: int | None, grain: str) -> str:
-    """Settings that are not the default ones, in one line."""
-    out = [
-        f"{f.name}={value}"
-        for f in fields(mechanisms)
-        if (value := getattr(mechanisms, f.name)) != f.default
-    ]
-    out += [f"icount={icount}"] if icount is not None else []
-    out += [f"grain={grain}"] if grain != "piece" else []
-    return " ".join(out)

@@ -22,7 +22,7 @@ from ..tcg.backends import check_backend
 from .behaviour import Behaviour, TrapSeen, compare, watch
 from .qemu_log import Walk
 from .qemu_run import run_qemu, version, version_text
-from .report import Report
+from .report import AT_BLOCKS, Report, describe
 
 ORACLE = "QEMU"
 SECONDS = 60.0  #: for each of the two, unless said otherwise
@@ -66,10 +66,12 @@ def check_qemu(
     check_backend(backend)
     irq = list(irq)
     reports = []
-    for shift in _shifts(guest, icount):
-        report = _report(guest, backend, shift)
+    for shift in _shifts(guest, icount, mechanisms):
+        report = _report(guest, backend, mechanisms, shift)
         if irq:
             report.skipped = "QEMU cannot be given interrupts at an instruction from outside"
+        elif mechanisms.irq_check not in AT_BLOCKS and _tells_places(guest):
+            report.skipped = "it prints where interrupts are taken, and QEMU looks elsewhere"
         else:
             _check(report, guest, mechanisms, shift, _typed(guest, stdin), max_insns, seconds)
         reports.append(report)
@@ -78,16 +80,21 @@ def check_qemu(
     return reports
 
 
-def _shifts(guest: Any, icount: int | str | None) -> list[int | None]:
-    if icount == "off":
+def _shifts(guest: Any, icount: int | str | None, mechanisms: Mechanisms) -> list[int | None]:
+    if icount == "off" or (icount is None and mechanisms.irq_check != "tb-start"):
         return [None]
     if icount is not None:
         return [whole("icount", icount, 0, 10)]
     return [None] if endless(guest) else [None, default_icount(str(guest))]
 
 
-def _report(guest: Any, backend: str, shift: int | None) -> Report:
-    settings = "" if shift is None else f"icount shift={shift}"
+def _tells_places(guest: Any) -> bool:
+    """Does a bundled guest print where its blocks were interrupted?"""
+    return guest in guests.names() and guests.info(guest).console_io_last is not None
+
+
+def _report(guest: Any, backend: str, mechanisms: Mechanisms, shift: int | None) -> Report:
+    settings = describe(mechanisms, shift)
     name = str(guest) if isinstance(guest, str | Path) else "program"
     return Report(name, ORACLE, backend, version_text(), settings)
 
@@ -106,7 +113,8 @@ def _check(
         guests.find(guest) if isinstance(guest, str) else guest, backend=report.backend,
         mechanisms=mechanisms, icount=shift, stdin=stdin, max_insns=max_insns, seconds=seconds,
     )  # fmt: skip
-    if theirs.host_time:
+    if theirs.host_time or mechanisms.irq_check not in AT_BLOCKS:
+        theirs = theirs.without_host_time()
         ours = ours.without_host_time()
     report.backend = ours.backend
     compare(report, ours, theirs)

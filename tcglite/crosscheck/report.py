@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from ..accel.mechanisms import Mechanisms
+
+#: Where the engine may look, so that interrupts are taken at the same places as in QEMU.
+AT_BLOCKS = ("tb-start", "tb-end", "unlink")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,18 @@ class Report:
                 "until": d.until, "pc": d.pc, "context": list(d.context),
             },
         }  # fmt: skip
+
+
+def describe(mechanisms: Mechanisms, icount: int | None, grain: str = "piece") -> str:
+    """Settings that are not the default ones, in one line."""
+    out = [
+        f"{f.name}={value}"
+        for f in fields(mechanisms)
+        if (value := getattr(mechanisms, f.name)) != f.default
+    ]
+    out += [f"icount={icount}"] if icount is not None else []
+    out += [f"grain={grain}"] if grain != "piece" else []
+    return " ".join(out)
 
 
 def _one(kind: str) -> str:

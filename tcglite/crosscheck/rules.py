@@ -15,6 +15,7 @@ from ..machine import Machine, RunResult, StopReason
 from ..tcg.cflags import CF_NOIRQ
 from ..trace import events as ev
 from .oracle import Oracle, Piece, State
+from .report import AT_BLOCKS
 
 MTIMECMP, MTIME = 0x200_4000, 0x200_BFF8
 _NS_PER_TICK = 100  # the CLINT counts at 10 MHz
@@ -23,8 +24,7 @@ _MTIP = 1 << 7
 _PRIORITY = (11, 3, 7)  # external, software, timer (specification 3.1.9)
 
 #: Where the flag is tested before, in or after every block, no block begins once it is up.
-_AT_BLOCKS = ("tb-start", "tb-end", "unlink")
-_PROMPT = (*_AT_BLOCKS, "every-insn")
+_PROMPT = (*AT_BLOCKS, "every-insn")
 
 
 class Rules(Oracle):
@@ -157,7 +157,7 @@ class Rules(Oracle):
         mechanisms = machine.mechanisms
         io_last = mechanisms.io_last or mechanisms.max_block_insns == 1 or self._shift is not None
         expected = guest.console_io_last if io_last else None
-        if guest.console_io_last is not None and mechanisms.irq_check not in _AT_BLOCKS:
+        if guest.console_io_last is not None and mechanisms.irq_check not in AT_BLOCKS:
             return  # it prints where interrupts were taken
         if machine.console != (expected or guest.console):
             self.differ(piece, "the console", repr(machine.console), repr(guest.console))

@@ -20,7 +20,7 @@ from ..errors import GuestError, UnknownName
 from ..tcg.backends import check_backend
 from .behaviour import Behaviour, Block, TrapSeen, compare, watch
 from .qemu import ENDLESS_INSNS
-from .report import Report
+from .report import Report, describe
 
 ORACLE = "QEMU recording"
 
@@ -88,7 +88,7 @@ def check_recorded(
     check_backend(backend)
     recording = load(guest)
     theirs, icount = recording.behaviour, recording.icount
-    settings = "" if icount is None else f"icount shift={icount}"
+    settings = describe(Mechanisms() if mechanisms is None else mechanisms, icount)
     report = Report(guest, ORACLE, backend, recording.version, settings)
     ours = watch(
         guests.load(guest), backend=backend, mechanisms=mechanisms, icount=icount,
