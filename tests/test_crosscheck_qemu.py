@@ -449,7 +449,7 @@ def test_unknown_and_foreign_recordings(monkeypatch, tmp_path):
 @pytest.mark.parametrize("where", ["tb-end", "every-insn", "quantum", "acyclic", "unlink"])
 def test_wherever_the_engine_looks_the_traps_are_qemus(where: str) -> None:
     for name in ("masked", "doorbell"):
-        (report,) = check_qemu(name, mechanisms=Mechanisms(irq_check=where))
+        (report,) = qemu.check_qemu(name, mechanisms=Mechanisms(irq_check=where))
         assert report.divergence is None, report.text()
         assert report.ok or "QEMU looks elsewhere" in report.skipped
         assert f"irq_check={where}" in report.title
