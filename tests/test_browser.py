@@ -168,5 +168,5 @@ def test_the_notebook_from_top_to_bottom(page, tmp_path):
             assert taken.get_by_role("cell").last.inner_text() == "0"
             button(cell, "Stop").click()
         cell.screenshot(path=tmp_path / f"cell-{number:02}.png")
-    sync_api.expect(page.locator(".jp-Notebook")).to_contain_text("agrees with Unicorn")
+    sync_api.expect(page.locator(".jp-Notebook")).to_contain_text("against unicorn")
     assert errors(page) == []

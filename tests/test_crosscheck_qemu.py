@@ -445,6 +445,19 @@ def test_unknown_and_foreign_recordings(monkeypatch, tmp_path):
         traces.load("hello")
 
 
+def test_where_host_time_decides_an_interrupt_more_of_the_same_kind_is_none() -> None:
+    kept = traces.load("echo").behaviour.without_host_time()
+    assert kept.traps[0].interrupt
+    more = replace(kept, traps=[kept.traps[0], *kept.traps])
+    report = Report("echo", "QEMU", "")
+    compare(report, more, kept)
+    assert report.divergence is None
+    assert report.notes["host-time"] >= 1
+    compare(report, replace(kept, traps=[replace(kept.traps[0], cause=3), *kept.traps]), kept)
+    assert report.divergence is not None
+    assert "trap" in report.divergence.what
+
+
 @needs_qemu
 @pytest.mark.parametrize("where", ["tb-end", "every-insn", "quantum", "acyclic", "unlink"])
 def test_wherever_the_engine_looks_the_traps_are_qemus(where: str) -> None:

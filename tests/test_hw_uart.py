@@ -37,6 +37,9 @@ class HandClock(VirtualClock):
     def now(self) -> int:
         return self.ns
 
+    def reset(self) -> None:
+        self.ns = 0
+
     def advance(self, ns: int) -> None:
         self.ns += ns
         self.run_due()

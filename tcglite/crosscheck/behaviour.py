@@ -154,7 +154,17 @@ def _diverged(
     return Diverged(Divergence(report.oracle, what, a, b, insn, insn, pc, tuple(context)))
 
 
+def _squeezed(traps: list[TrapSeen]) -> list[TrapSeen]:
+    """Interrupts of one kind in a row are one: a guest that waits on a busy computer may be
+    interrupted again before it gets to look."""
+    return [b for a, b in zip([None, *traps], traps, strict=False) if not (b.interrupt and a == b)]
+
+
 def _compare_traps(report: Report, ours: Behaviour, theirs: Behaviour) -> None:
+    if ours.host_time and len(ours.traps) != len(theirs.traps):
+        report.notes["host-time"] += abs(len(ours.traps) - len(theirs.traps))
+        ours = replace(ours, traps=_squeezed(ours.traps))
+        theirs = replace(theirs, traps=_squeezed(theirs.traps))
     for n, (a, b) in enumerate(zip(ours.traps, theirs.traps, strict=False)):
         if what := _trap_difference(a, b):
             name, mine, other = what
