@@ -10,9 +10,9 @@ from typing import Any
 from ..accel.mechanisms import Mechanisms
 from ..machine import Machine, StopReason
 from ..target.trap import LOAD_ACCESS_FAULT, STORE_ACCESS_FAULT
-from ..tcg.cflags import MAX_INSNS, cf_count
+from ..tcg.cflags import MAX_INSNS
 from ..trace import events as ev
-from .oracle import INTERRUPT, Diverged, Trap
+from .oracle import INTERRUPT, Diverged, Trap, is_whole
 from .qemu_clock import QemuClock
 from .report import Divergence, Report
 
@@ -93,7 +93,7 @@ def watch(
     seen = Behaviour()
     with Machine(guest, backend=backend, mechanisms=mechanisms, icount=icount, trace="events") as m:
         seen.backend = m.backend
-        m.recorder.listeners.append(lambda event: _note_trap(seen.traps, event))
+        m.recorder.listen(lambda event: _note_trap(seen.traps, event))
         if icount is not None:
             QemuClock(m)
         if stdin:
@@ -108,7 +108,7 @@ def watch(
         limit = m.mechanisms.max_block_insns
         seen.limited_blocks = limit != MAX_INSNS or (m.mechanisms.io_last and icount is None)
         for tb in m.tbs:
-            kind = seen.blocks if cf_count(tb.cflags) == limit else seen.cut
+            kind = seen.blocks if is_whole(tb.cflags, limit) else seen.cut
             kind.append((tb.pc, tb.icount))
         seen.blocks, seen.cut = sorted(set(seen.blocks)), sorted(set(seen.cut))
         seen.insns = m.insns or 0

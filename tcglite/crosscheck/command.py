@@ -12,12 +12,12 @@ from ..accel.mechanisms import Mechanisms
 from ..errors import UsageError, shown
 from ..tcg.backends import BACKENDS, check_backend
 from .follow import FOLLOWERS, check_guest
+from .qemu import ENDLESS_INSNS
 from .report import Report
 
 ORACLES = (*FOLLOWERS, "qemu")
 #: The places where the engine may look for interrupts so that every one is delivered.
 DELIVER = ("tb-start", "tb-end", "every-insn", "quantum", "acyclic", "unlink")
-ENDLESS = 100_000  #: instructions of a guest that never ends, unless said otherwise
 
 Say = Callable[[str], None]
 
@@ -96,7 +96,7 @@ def crosscheck(
     for name, one, check in product(names, backends, checks):
         limit = max_insns
         if limit is None and name in guests.names() and guests.info(name).exit_code is None:
-            limit = ENDLESS
+            limit = ENDLESS_INSNS
         for report in _one(
             name, against, one, Mechanisms(irq_check=check), grain=grain, icount=icount,
             irq=raises, stdin=stdin, memory=memory, max_insns=limit, timeout=timeout, say=say,

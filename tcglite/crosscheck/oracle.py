@@ -198,7 +198,7 @@ class Oracle(ABC):
                 self.differ(piece, name, piece.after[name] & mask, value & mask)
 
 
-def is_whole(tb: TranslationBlock, limit: int) -> bool:
-    """Was the block translated as far as it goes? A cut one (for a limit, a deadline, a device
-    access) ends where it was told to, which says nothing. ``limit``: max_block_insns."""
-    return cf_count(tb.cflags) == limit
+def is_whole(cflags: int, limit: int) -> bool:
+    """Was a block with these cflags translated as far as it goes? A cut one (for a limit, a
+    deadline, a device access) ends where it was told to. ``limit``: max_block_insns."""
+    return cf_count(cflags) == limit

@@ -30,7 +30,7 @@ class QemuClock:
         self._clock = machine.clock
         self._undone = 0
         self._skip(BOOT_INSNS)
-        machine.recorder.listeners.append(self._event)
+        machine.recorder.listen(self._event)
 
     def _event(self, event: ev.Event) -> None:
         if isinstance(event, ev.StateRestored):

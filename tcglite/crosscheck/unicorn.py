@@ -468,7 +468,7 @@ class UnicornOracle(Oracle):
         """Unicorn's own translator is asked where a block that begins there ends."""
         if not self._memory.in_ram(tb.pc, 2) or not tb.code:
             return
-        if not is_whole(tb, self._limit) or self._limit < MAX_INSNS:
+        if not is_whole(tb.cflags, self._limit) or self._limit < MAX_INSNS:
             self.notes["cut-block"] += 1
             return
         _, icount, size = self._uc.ctl_request_cache(tb.pc)

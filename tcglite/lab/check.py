@@ -7,6 +7,7 @@ from typing import Any
 
 from tcglite import guests
 from tcglite.crosscheck.follow import check_guest
+from tcglite.crosscheck.qemu import ENDLESS_INSNS
 from tcglite.crosscheck.report import Report
 from tcglite.crosscheck.traces import check_recorded
 from tcglite.lab.picture import Picture
@@ -23,7 +24,7 @@ def crosscheck(guest: Any, insns: int | None = None) -> Picture:
     ``insns`` instructions, and beside what QEMU is known to do with it, and say what agrees."""
     bundled = isinstance(guest, str) and guest in guests.names()
     if bundled and insns is None and guests.info(guest).exit_code is None:
-        insns = 100_000
+        insns = ENDLESS_INSNS
     reports = [r for r in check_guest(guest, max_insns=insns) if r.oracle != "rules" or not r.ok]
     if bundled and insns is None:
         reports.append(check_recorded(guest))
@@ -31,7 +32,7 @@ def crosscheck(guest: Any, insns: int | None = None) -> Picture:
     text = "\n".join([*(report.text() for report in reports), _LIMITS])
     return Picture(
         f'<div role="status" style="border-left:4px solid {_colour(reports)};padding:2px 8px">'
-        f'<ul style="list-style:none;margin:0;padding:0;white-space:pre-line">{rows}</ul>'
+        f'<ul style="list-style:none;margin:0;padding:0;white-space:pre-wrap">{rows}</ul>'
         f'<small>{_LIMITS}</small></div>', text,
     )  # fmt: skip
 
